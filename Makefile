@@ -1,0 +1,80 @@
+# Every command of the project; `make` alone lists them.
+#   make demo PYTHON=python3.12     with another interpreter
+#   make demo VENV=/tmp/edgeq-venv  with the environment elsewhere
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+    $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# An empty file says that the environment is there; it is older than what it was made from when it must be made again.
+RUN_STAMP := $(VENV)/.edgeq-run
+DEV_STAMP := $(VENV)/.edgeq-dev
+MADE_FROM := pyproject.toml constraints.txt
+
+.PHONY: help setup setup-dev demo test check bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(RUN_STAMP) ## make .venv with edgeq in it
+
+setup-dev: $(DEV_STAMP) ## make .venv with edgeq and what tests and checks need
+
+demo: $(RUN_STAMP) ## train, quantize, export and verify a ResNet-20 on the embedded digits, into out/demo
+	$(BIN)/edgeq build --bits 8 --target cortex-a75 --out out/demo
+
+test: $(DEV_STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(DEV_STAMP) ## lint, formatting and types
+	$(BIN)/ruff check edgeq tests
+	$(BIN)/ruff format --check edgeq tests
+	$(BIN)/mypy
+
+bench: $(DEV_STAMP) ## what the regularizer adds to a training step
+	$(BIN)/python tests/benchmarks/bench_regularizer.py
+
+# torch is pinned by its public version, so that pip takes a CPU build (2.13.0+cpu) wherever it is told of one.
+lock: ## write constraints.txt anew from what pip resolves today
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	"$(PYTHON)" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip --disable-pip-version-check install --quiet -e '.[dev]' torch==2.13.0; \
+	{ echo "# Written by 'make lock': what 'make setup' installs. Hosts are pip's own business, none is named here."; \
+	  "$$folder/bin/python" -m pip --disable-pip-version-check freeze --exclude-editable --exclude pip --exclude setuptools \
+	    --exclude wheel | sed -E 's/^(torch==[^+]*)\+.*/\1/' | grep -E '^[A-Za-z0-9._-]+=='; } > "$$folder/constraints.txt"; \
+	cp "$$folder/constraints.txt" constraints.txt
+
+clean: ## remove the environment, builds and caches
+	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find edgeq tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	    echo "edgeq needs Python 3.11 or newer; here is $$(python3 --version 2>&1 || echo none)." \
+	         "Install one (Debian 12+, Ubuntu 24.04+: apt-get install python3 python3-venv)" \
+	         "or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    package=$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        echo "installing $$package"; \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$$package"; \
+	    else \
+	        echo "$(PYTHON) cannot make virtual environments. Install its venv package and run make again:" \
+	             "sudo apt-get install $$package" >&2; exit 1; fi; fi
+	"$(PYTHON)" -m venv $(VENV)
+
+$(RUN_STAMP): $(MADE_FROM) | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+# After the other, also under -j: two pips in one environment do not go well.
+$(DEV_STAMP): $(MADE_FROM) $(RUN_STAMP)
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,299 @@
+"""The recipe: every choice of a build in frozen dataclasses, read from strict TOML and written back resolved.
+
+Defaults live here and nowhere else. A field left out of the TOML keeps its default; an unknown key is an error that
+names the nearest known one. No torch, no data: a recipe is checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from edgeq.errors import RecipeError
+from edgeq.grid import Function, Grid
+
+__all__ = [
+    "DataRecipe",
+    "QuantizeRecipe",
+    "Recipe",
+    "RegularizerRecipe",
+    "TrainRecipe",
+    "load_recipe",
+    "read_toml",
+    "recipe_from_dict",
+    "recipe_to_toml",
+    "table_to_dataclass",
+]
+
+MAX_TOML_BYTES = 1 << 20
+
+_T = TypeVar("_T")
+
+
+def _positive(key: str, value: float) -> None:
+    if not value > 0:
+        raise RecipeError("must be positive", where=key, got=value)
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecipe:
+    """Where the images come from.
+
+    Attributes:
+        path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, or CIFAR-10's own
+            batches.
+        image_size: side in pixels that folder images are resized to; 0 takes them as they are (all must then be equal).
+        unreadable: what an unreadable image does: ``error`` stops, ``skip`` leaves it out and counts it.
+    """
+
+    path: str = "digits"
+    image_size: int = 0
+    unreadable: Literal["error", "skip"] = "error"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.image_size <= 4096:
+            raise RecipeError("out of range", where="data.image_size", got=self.image_size, wanted="0 to 4096")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecipe:
+    """How the network is trained.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step.
+        optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
+        learning_rate: the peak rate.
+        momentum: of SGD; AdamW's first beta.
+        weight_decay: decoupled for AdamW, L2 for SGD; applied to weights of two or more dimensions only.
+        rate_schedule: ``cosine`` (to zero) or ``onecycle`` (up over ``warmup`` of the steps, then cosine to zero).
+        warmup: share of the steps that ``onecycle`` spends rising.
+        precision: ``bf16`` (autocast), ``fp32``, or ``auto``: bf16 where the CPU or GPU computes in it.
+        crop_padding: zero pixels put on each side before a random crop; 0 crops nothing.
+        flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    rate_schedule: Literal["cosine", "onecycle"] = "onecycle"
+    warmup: float = 0.2
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    crop_padding: int = 4
+    flip: bool | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            _positive(f"train.{name}", getattr(self, name))
+        if not 0 <= self.momentum < 1:
+            raise RecipeError("out of range", where="train.momentum", got=self.momentum, wanted="0 or more, below 1")
+        if not self.weight_decay >= 0:
+            raise RecipeError("must not be negative", where="train.weight_decay", got=self.weight_decay)
+        if not 0 < self.warmup < 1:
+            raise RecipeError("out of range", where="train.warmup", got=self.warmup, wanted="between 0 and 1")
+        if not 0 <= self.crop_padding <= 64:
+            raise RecipeError("out of range", where="train.crop_padding", got=self.crop_padding, wanted="0 to 64")
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizerRecipe:
+    """The periodic term (eq. 7-13).
+
+    Attributes:
+        function: ``sine``, ``cosine`` or ``hat``.
+        amplitude: a of eq. (8) and (9); the final value when the schedule is dynamic. 0 turns the term off.
+        schedule: ``fixed``, or ``dynamic``: raised by ``factor`` every ``every`` epochs so that it ends at
+            ``amplitude``.
+        factor: what the dynamic schedule multiplies the amplitude by.
+        every: epochs between raises.
+        scale: ``tensor`` (one c a layer, as in the paper) or ``channel`` (one an output channel).
+        start_bits: 0 keeps the frequency; else training starts at the frequency of so many bits and goes down a bit at
+            equal intervals until it reaches the build's bits.
+    """
+
+    function: Function = "sine"
+    amplitude: float = 1e-4
+    schedule: Literal["fixed", "dynamic"] = "dynamic"
+    factor: float = 2.0
+    every: int = 3
+    scale: Literal["tensor", "channel"] = "tensor"
+    start_bits: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.amplitude >= 0:
+            raise RecipeError("must not be negative", where="regularizer.amplitude", got=self.amplitude)
+        _positive("regularizer.every", self.every)
+        if not self.factor >= 1:
+            raise RecipeError("out of range", where="regularizer.factor", got=self.factor, wanted="1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeRecipe:
+    """How activations get their grids and how the file talks to the outside.
+
+    Attributes:
+        calibration: a recipe of ``calibration/`` by name, or a TOML file.
+        io: ``uint8`` (pixels in, softmax scores out), ``int8`` (bare codes, logits out) or ``float32``.
+    """
+
+    calibration: str = "minmax"
+    io: Literal["uint8", "int8", "float32"] = "uint8"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything a build depends on.
+
+    Attributes:
+        model: a built-in name, ``package.module:factory`` or ``FILE.py:factory``.
+        target: a device of ``targets/`` by name, or a TOML file.
+        bits: bits a weight.
+        seed: of initial weights, order, augmentation and calibration samples.
+        data, train, regularizer, quantize: the parts.
+    """
+
+    model: str = "resnet20"
+    target: str = "cortex-a75"
+    bits: int = 8
+    seed: int = 0
+    data: DataRecipe = field(default_factory=DataRecipe)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    regularizer: RegularizerRecipe = field(default_factory=RegularizerRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+
+    def __post_init__(self) -> None:
+        Grid(self.bits, self.regularizer.function)  # raises when there is no such grid in int8
+        start = self.regularizer.start_bits
+        if start and not self.bits <= start <= 24:
+            raise RecipeError(
+                "out of range", where="regularizer.start_bits", got=start, wanted=f"0, or {self.bits} (bits) to 24"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise RecipeError("out of range", where="seed", got=self.seed, wanted="0 to 2^63 - 1")
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that weights are trained towards and rounded to."""
+        return Grid(self.bits, self.regularizer.function)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file from outside.
+
+    Raises:
+        RecipeError: it cannot be read, is larger than 1 MiB, or is no TOML.
+    """
+    try:
+        if path.stat().st_size > MAX_TOML_BYTES:
+            raise RecipeError("too large for a TOML file", where=path, wanted=f"at most {MAX_TOML_BYTES} bytes")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError("cannot be read", where=path, got=error.strerror) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError("is no valid TOML", where=path, got=error) from error
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: unreadable, no TOML, an unknown key, or a value of the wrong type or range.
+    """
+    return recipe_from_dict(read_toml(path), where=str(path))
+
+
+def recipe_from_dict(table: dict[str, Any], *, where: str = "recipe") -> Recipe:
+    """Check a parsed recipe and make the dataclass of it.
+
+    Raises:
+        RecipeError: an unknown key, or a value of the wrong type or range.
+    """
+    return table_to_dataclass(Recipe, table, where=where)
+
+
+def table_to_dataclass(cls: type[_T], table: dict[str, Any], *, where: str, prefix: str = "") -> _T:
+    """Fill a dataclass from a TOML table, strictly.
+
+    Args:
+        cls: a dataclass whose fields are str, int, float, bool, Literal, ``X | None``, tuples of these, dicts of
+            strings to one of these, or dataclasses.
+        table: the parsed table.
+        where: the file, for messages.
+        prefix: the dotted path of the table inside the file, for messages.
+
+    Raises:
+        RecipeError: an unknown or missing key, or a value of the wrong type.
+    """
+    hints = get_type_hints(cls)
+    known = {item.name: item for item in dataclasses.fields(cls) if item.init}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            remedy = f"did you mean {prefix}{near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
+            raise RecipeError(f"unknown key {prefix}{key}", where=where, remedy=remedy)
+    for name, item in known.items():
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            raise RecipeError(f"the key {prefix}{name} is missing", where=where)
+    return cls(**{key: _coerce(hints[key], value, where, prefix + key) for key, value in table.items()})
+
+
+def _coerce(hint: Any, value: Any, where: str, key: str) -> Any:
+    """Check one TOML value against a type hint; an int is taken for a float, nothing else is converted."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint) or isinstance(value, bool):
+            wanted = ", ".join(map(str, get_args(hint)))
+            raise RecipeError(f"bad value for {key}", where=where, got=repr(value), wanted=f"one of {wanted}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return _coerce(next(arg for arg in get_args(hint) if arg is not type(None)), value, where, key)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_coerce(get_args(hint)[0], item, where, f"{key}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {name: _coerce(get_args(hint)[1], item, where, f"{key}.{name}") for name, item in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return table_to_dataclass(typing.cast(type[Any], hint), value, where=where, prefix=f"{key}.")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+        if isinstance(value, float) and value != value:
+            raise RecipeError(f"{key} is not a number", where=where)
+        return value
+    wanted = getattr(hint, "__name__", str(hint)) if origin is None else origin.__name__
+    raise RecipeError(f"bad value for {key}", where=where, got=repr(value), wanted=wanted)
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML that :func:`load_recipe` reads back to an equal recipe."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for item in dataclasses.fields(recipe):
+        value = getattr(recipe, item.name)
+        if dataclasses.is_dataclass(value):
+            pairs = [(sub.name, getattr(value, sub.name)) for sub in dataclasses.fields(value)]
+            body = [f"{name} = {_toml_value(part)}" for name, part in pairs if part is not None]
+            tables += ["", f"[{item.name}]", *body]
+        else:
+            lines.append(f"{item.name} = {_toml_value(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04X}" for c in escaped) + '"'
+    return repr(value)
