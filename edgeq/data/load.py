@@ -1,0 +1,89 @@
+"""From the user's ``--data`` path to an :class:`ImageData`, whatever form the data are in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn.functional import interpolate
+
+from edgeq.data.cifar import CifarReader, is_cifar_file
+from edgeq.data.decode import Unreadable, quiet_pillow
+from edgeq.data.digits import load_digits
+from edgeq.data.image_data import ImageData
+from edgeq.data.image_folder import FolderReader
+from edgeq.data.limits import require_memory
+from edgeq.data.source import open_source, reading
+from edgeq.errors import DataError
+from edgeq.progress import Progress, Silent
+
+__all__ = ["load_data"]
+
+_MAX_SIDE = 4096
+
+
+def load_data(
+    path: str,
+    *,
+    image_size: int = 0,
+    unreadable: Unreadable = "error",
+    progress: Progress = Silent(),  # noqa: B008  # has no state
+) -> ImageData:
+    """Load a labelled data set, whole, into memory.
+
+    Args:
+        path: ``digits``; or a folder, .zip or .tar (plain, gzip, bzip2, xz) that holds ``train/<class>/*`` and
+            ``test/<class>/*`` images, or CIFAR-10's binary or Python batches; one folder around them is allowed.
+        image_size: side in pixels: the short side is scaled to it, the long one cropped around the centre; 0 takes
+            images as they are, and all must then be of one size.
+        unreadable: ``error`` stops at an image that cannot be decoded, ``skip`` leaves it out and counts it.
+        progress: where to report to.
+
+    Returns:
+        Images uint8 [N, 3, H, W] ordered by class and name, whatever the order in the archive.
+
+    Raises:
+        DataError: anything about the data that is not so; nothing is written to disk and no code in it is run.
+    """
+    if not 0 <= image_size <= _MAX_SIDE:
+        raise DataError("out of range", where="--image-size", got=image_size, wanted=f"0 to {_MAX_SIDE}")
+    if path == "digits":
+        return _scaled(load_digits(), image_size)
+    source = open_source(Path(path))
+    cifar, folder = CifarReader(source), FolderReader(source, image_size, unreadable)
+    with quiet_pillow(), reading(source, progress) as members:
+        for member in members:
+            if not member.is_folder and is_cifar_file(member.name):
+                cifar.add(member)
+            else:
+                folder.add(member)
+    if cifar.count and folder.count:
+        raise DataError("image files and CIFAR batches are mixed", where=path, wanted="one of the two")
+    return _scaled(cifar.finish(), image_size) if cifar.count else folder.finish(progress)
+
+
+def _scaled(data: ImageData, side: int) -> ImageData:
+    """The same data in another size, where one is asked for."""
+    if side in (0, data.input_shape[1]):
+        return data
+    need = (len(data.train_images) + len(data.test_images)) * data.input_shape[0] * side * side
+    require_memory(need, where=data.name, remedy="pass a smaller --image-size")
+    return ImageData(
+        name=data.name,
+        train_images=_resized(data.train_images, side),
+        train_labels=data.train_labels,
+        test_images=_resized(data.test_images, side),
+        test_labels=data.test_labels,
+        classes=data.classes,
+        mirrors=data.mirrors,
+        skipped=data.skipped,
+    )
+
+
+def _resized(images: torch.Tensor, side: int) -> torch.Tensor:
+    resized = torch.empty((*images.shape[:2], side, side), dtype=torch.uint8)
+    for start in range(0, len(images), 256):
+        part = images[start : start + 256].float()
+        scaled = interpolate(part, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+        resized[start : start + 256] = scaled.round().clamp(0, 255).to(torch.uint8)
+    return resized

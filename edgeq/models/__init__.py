@@ -1,0 +1,8 @@
+"""Networks by name, built in or the user's own, and their weights in files. Nothing here trains."""
+
+from __future__ import annotations
+
+from edgeq.models.create import MODELS, create_model
+from edgeq.models.weights import load_weights, save_weights
+
+__all__ = ["MODELS", "create_model", "load_weights", "save_weights"]

@@ -1,0 +1,73 @@
+"""A network's weights in ``.safetensors`` files, read strictly and written with the same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from edgeq.errors import FormatError, ModelError
+
+__all__ = ["load_weights", "save_weights"]
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a network's parameters and buffers; equal networks give equal bytes.
+
+    Args:
+        model: its state dict may hold tensors only.
+        path: the file, replaced where it exists.
+
+    Raises:
+        ModelError: the file cannot be written, or the state holds something else than tensors.
+    """
+    state = model.state_dict()
+    if odd := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
+        raise ModelError("the state is not of tensors only", where=path, got=_few(odd))
+    try:  # a clone each: safetensors refuses tensors that share memory, as tied weights do
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError("the weights cannot be written", where=path, got=error) from error
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill a network from a file; all is checked before the first weight changes.
+
+    Args:
+        model: the network that the weights are for.
+        path: a file whose names, shapes and kinds of numbers are the network's own; floats may differ in width.
+
+    Raises:
+        FormatError: unreadable, no safetensors file, or truncated.
+        ModelError: a name is missing or unknown, a shape or kind of number differs, or a value is NaN or infinite.
+    """
+    try:
+        loaded = load_file(path)
+    except OSError as error:
+        raise FormatError("cannot be read", where=path, got=error.strerror or error) from error
+    except Exception as error:  # SafetensorError, and what its header parser lets through: ValueError, KeyError
+        raise FormatError("is no whole safetensors file", where=path, got=error) from error
+    state = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    if missing := sorted(state.keys() - loaded.keys()):
+        raise ModelError(f"{len(missing)} tensors of the network are missing", where=path, got=f"no {_few(missing)}")
+    if unknown := sorted(loaded.keys() - state.keys()):
+        raise ModelError(f"{len(unknown)} tensors are not the network's", where=path, got=_few(unknown))
+    for name, value in state.items():
+        if value.shape != loaded[name].shape:
+            got, wanted = list(loaded[name].shape), list(value.shape)
+            raise ModelError(f"{name} has another shape", where=path, got=got, wanted=wanted)
+        if value.is_floating_point() != loaded[name].is_floating_point():
+            raise ModelError(f"{name} is of another type", where=path, got=loaded[name].dtype, wanted=value.dtype)
+    if bad := [name for name, value in loaded.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ModelError("weights are NaN or infinite", where=path, got=_few(sorted(bad)), wanted="finite numbers")
+    model.load_state_dict(loaded)
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first few of many names."""
+    listed = list(names)
+    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
