@@ -1,0 +1,99 @@
+"""How amplitude and frequency change over the epochs: pure functions of the epoch, so a resumed run needs no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeq.errors import RecipeError
+from edgeq.grid import Function, bits_to_frequency
+from edgeq.recipe import RegularizerRecipe
+
+__all__ = ["AmplitudeSchedule", "FrequencySchedule"]
+
+
+def _check_epoch(epoch: int, epochs: int) -> None:
+    if not 0 <= epoch < epochs:
+        raise RecipeError("no such epoch", where="schedule", got=epoch, wanted=f"0 to {epochs - 1}")
+
+
+@dataclass(frozen=True, slots=True)
+class AmplitudeSchedule:
+    """The amplitude of each epoch.
+
+    ``fixed`` keeps it. ``dynamic`` starts small and multiplies it by ``factor`` every ``every`` epochs, so that the
+    last ``every`` epochs run at ``amplitude``: periods are counted from the end, and the first may be shorter.
+
+    Attributes:
+        amplitude: the final a, 0 or more.
+        epochs: of the whole training.
+        schedule: ``fixed`` or ``dynamic``.
+        factor: of each raise, 1 or more.
+        every: epochs between raises.
+
+    Source: the "fixed" and "dyn" rows of table 2 in Naumov et al. 2018.
+    """
+
+    amplitude: float
+    epochs: int
+    schedule: Literal["fixed", "dynamic"] = "dynamic"
+    factor: float = 2.0
+    every: int = 1
+
+    @classmethod
+    def from_recipe(cls, recipe: RegularizerRecipe, epochs: int) -> AmplitudeSchedule:
+        """The schedule that a recipe asks for."""
+        return cls(recipe.amplitude, epochs, recipe.schedule, recipe.factor, recipe.every)
+
+    def at(self, epoch: int) -> float:
+        """The amplitude of an epoch, counted from 0.
+
+        Raises:
+            RecipeError: the epoch is not 0 to epochs - 1.
+        """
+        _check_epoch(epoch, self.epochs)
+        if self.schedule == "fixed":
+            return self.amplitude
+        remaining_raises = (self.epochs - 1 - epoch) // self.every
+        return self.amplitude * float(self.factor) ** -remaining_raises
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencySchedule:
+    """The frequency of each epoch: that of ``start_bits`` first, one bit fewer at equal intervals, ``bits`` at the end.
+
+    Attributes:
+        bits: of the final grid.
+        epochs: of the whole training; the last epoch always runs at ``bits``.
+        function: the periodic function.
+        start_bits: at the first epoch; 0 stands for ``bits``, which keeps the frequency.
+    """
+
+    bits: int
+    epochs: int
+    function: Function = "sine"
+    start_bits: int = 0
+
+    @classmethod
+    def from_recipe(cls, recipe: RegularizerRecipe, bits: int, epochs: int) -> FrequencySchedule:
+        """The schedule that a recipe asks for."""
+        return cls(bits, epochs, recipe.function, recipe.start_bits)
+
+    def bits_at(self, epoch: int) -> int:
+        """The bits of an epoch, counted from 0.
+
+        Raises:
+            RecipeError: the epoch is not 0 to epochs - 1.
+        """
+        _check_epoch(epoch, self.epochs)
+        stages = max(self.start_bits, self.bits) - self.bits + 1
+        done = stages - 1 if epoch == self.epochs - 1 else epoch * stages // self.epochs
+        return self.bits + stages - 1 - done
+
+    def at(self, epoch: int) -> int:
+        """The frequency of an epoch, counted from 0.
+
+        Raises:
+            RecipeError: the epoch is not 0 to epochs - 1.
+        """
+        return bits_to_frequency(self.bits_at(epoch), self.function)

@@ -1,0 +1,163 @@
+"""The checkpoint that training goes on from: written whole or not at all, read without running code from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from edgeq.data import ImageData
+from edgeq.errors import FormatError, ModelError, RecipeError
+from edgeq.recipe import Recipe
+from edgeq.train.result import EpochLog
+
+__all__ = [
+    "EDGEQ_KEY",
+    "REMEDY",
+    "check_fingerprint",
+    "fingerprint",
+    "history_of",
+    "read_checkpoint",
+    "weights_of",
+    "write_checkpoint",
+]
+
+EDGEQ_KEY: Final = "edgeq"
+SCHEMA: Final = 1
+REMEDY: Final = "delete it, or train without --resume"
+KEYS: Final = (
+    EDGEQ_KEY,
+    "state_dict",
+    "optimizer_states",
+    "lr_schedulers",
+    "loops",
+    "callbacks",
+    "epoch",
+    "global_step",
+)
+
+
+def fingerprint(recipe: Recipe, data: ImageData) -> dict[str, Any]:
+    """What the trained weights depend on, flat, by recipe key; the data by content, for a folder may move.
+
+    The device is left out: a training may go on elsewhere, though not bit for bit.
+    """
+    flat: dict[str, Any] = {"schema": SCHEMA, "model": recipe.model, "bits": recipe.bits, "seed": recipe.seed}
+    for part in ("train", "regularizer"):
+        flat |= {f"{part}.{key}": value for key, value in dataclasses.asdict(getattr(recipe, part)).items()}
+    del flat["train.device"]
+    return flat | {"data.mirrors": data.mirrors, "data.sha256": data.sha256}
+
+
+def check_fingerprint(checkpoint: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    """Raise unless a checkpoint was made with the same recipe and data.
+
+    Raises:
+        RecipeError: it was not; the message names the first key that differs.
+    """
+    found = checkpoint[EDGEQ_KEY].get("fingerprint")
+    found = found if isinstance(found, dict) else {}
+    for key, value in wanted.items():
+        if key not in found or found[key] != value:
+            raise RecipeError(
+                f"the checkpoint was made with another {key}",
+                where=path,
+                got=repr(value),
+                wanted=repr(found.get(key)),
+                remedy="use the same value, or train anew without --resume",
+            )
+
+
+def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint whole: beside its place, then renamed over the one before it.
+
+    Lightning's own writer goes through the system's temporary folder and, where that is another file system, copies.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(dict(checkpoint), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint as tensors and plain values; nothing in it is run.
+
+    Raises:
+        RecipeError: there is none.
+        FormatError: it is no whole checkpoint of edgeq's.
+    """
+    if not path.is_file():
+        raise RecipeError("no checkpoint to go on from", where=path, remedy="train without --resume")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise FormatError("holds more than tensors and plain values", where=path, remedy=REMEDY) from error
+    except (
+        Exception
+    ) as error:  # the unpickler lets through what damaged bytes provoke: EOFError, KeyError, struct.error
+        raise FormatError("not a whole checkpoint", where=path, got=type(error).__name__, remedy=REMEDY) from error
+    missing = [key for key in KEYS if key not in loaded] if isinstance(loaded, dict) else list(KEYS)
+    if missing or not isinstance(loaded[EDGEQ_KEY], dict) or not isinstance(loaded["state_dict"], dict):
+        raise FormatError("not a checkpoint of edgeq train", where=path, wanted=", ".join(KEYS), remedy=REMEDY)
+    history_of(loaded, path)
+    return {str(key): value for key, value in loaded.items()}
+
+
+def history_of(checkpoint: Mapping[str, Any], path: Path) -> list[EpochLog]:
+    """The epochs a checkpoint has behind it.
+
+    Raises:
+        FormatError: they are not what training writes.
+    """
+    try:
+        history = [EpochLog(**entry) for entry in checkpoint[EDGEQ_KEY]["history"]]
+    except (TypeError, KeyError) as error:
+        raise FormatError("the checkpoint has no readable history", where=path, remedy=REMEDY) from error
+    plain = all(isinstance(value, int | float | None) for log in history for value in dataclasses.astuple(log))
+    if not plain or [log.epoch for log in history] != list(range(len(history))):
+        raise FormatError("the checkpoint has no readable history", where=path, remedy=REMEDY)
+    return history
+
+
+def weights_of(checkpoint: Mapping[str, Any], model: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
+    """The network's state in a checkpoint, without Lightning's prefix, checked against the network.
+
+    Raises:
+        ModelError: it belongs to another network; the message names the first entry that differs.
+    """
+    prefix = "model."
+    state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items()}
+    for key, got, wanted in _differences(state, model.state_dict()):
+        raise ModelError(
+            "the checkpoint is of another network", where=path, got=f"{key} {got}", wanted=wanted, remedy=REMEDY
+        )
+    return state
+
+
+def _differences(state: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for key in [*model, *(key for key in state if key not in model)]:
+        got, wanted = _form(state.get(key)), _form(model.get(key))
+        if got != wanted:
+            yield key, got, wanted
+
+
+def _form(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return "nothing" if value is None else type(value).__name__

@@ -1,0 +1,172 @@
+"""Train a network towards its grid with Lightning, and go on where a training stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+
+from edgeq.data import ImageData
+from edgeq.errors import FormatError
+from edgeq.progress import Progress, Silent
+from edgeq.recipe import Recipe
+from edgeq.train.batches import EpochBatches
+from edgeq.train.checkpoint import (
+    REMEDY,
+    check_fingerprint,
+    fingerprint,
+    history_of,
+    read_checkpoint,
+    weights_of,
+)
+from edgeq.train.device import resolve_device, resolve_precision
+from edgeq.train.result import EpochLog, TrainResult
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+
+    from edgeq.train.module import TrainingModule
+
+__all__ = ["CHECKPOINT", "train"]
+
+CHECKPOINT: Final = Path("checkpoints") / "last.ckpt"
+LOG_EVERY_N_STEPS: Final = 20
+
+
+def train(
+    model: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: Progress = Silent(),  # noqa: B008  # has no state
+) -> TrainResult:
+    """Train a network in place: cross-entropy plus the periodic term.
+
+    Equal recipe, data and initial weights give equal weights, bit for bit, on the same machine with as many threads;
+    so does a training that was stopped and resumed, for order and augmentation depend on seed and epoch alone. Every
+    epoch ends with ``checkpoints/last.ckpt`` in ``folder``; TensorBoard's files are in ``logs``.
+
+    Args:
+        model: float32; images [N, C, H, W] in, logits [N, classes] out. Ends on the CPU, in eval mode, contiguous.
+        data: uint8 images and their classes.
+        recipe: its seed, bits, train and regularizer parts; batches hold at least two images.
+        folder: where checkpoints and logs go.
+        resume: go on from the folder's checkpoint; a finished training is returned at once.
+        progress: told of each step, and of each epoch's figures.
+
+    Returns:
+        The history and the speed.
+
+    Raises:
+        RecipeError: cuda is asked for and absent; ``resume`` finds no checkpoint, or one of another recipe or data.
+        FormatError: the checkpoint is damaged, or holds more than tensors and plain values.
+        ModelError: training diverged, the network has no weights to regularize, or the checkpoint is another network's.
+        DataError: there are fewer than two training images.
+        KeyboardInterrupt: Ctrl-C; the last epoch's checkpoint is whole.
+    """
+    device = resolve_device(recipe.train.device)
+    run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), fingerprint(recipe, data))
+    past = _read_past(model, run) if resume else _Past()
+    try:
+        if len(past.history) < recipe.train.epochs:
+            history = _fit(model, data, run, past, progress)
+        else:
+            history = past.history
+            model.load_state_dict(weights_of(past.checkpoint, model, run.checkpoint))
+    finally:
+        model.cpu().eval()
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.zero_grad(set_to_none=True)
+    images = EpochBatches(len(data.train_images), recipe.train.batch_size).images * len(history)
+    seconds = sum(log.seconds for log in history)
+    return TrainResult(tuple(history), images / seconds, run.precision, device.type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    recipe: Recipe
+    folder: Path
+    device: torch.device
+    precision: str
+    made_with: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a resumed training has behind it; nothing, for a new one."""
+
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+    history: list[EpochLog] = field(default_factory=list)
+
+
+def _read_past(model: nn.Module, run: _Run) -> _Past:
+    checkpoint = read_checkpoint(run.checkpoint)
+    check_fingerprint(checkpoint, run.made_with, run.checkpoint)
+    weights_of(checkpoint, model, run.checkpoint)
+    return _Past(checkpoint, history_of(checkpoint, run.checkpoint))
+
+
+def _fit(model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Progress) -> list[EpochLog]:
+    from edgeq.regularize.callback import PeriodicRegularizerCallback
+    from edgeq.train.lightning_parts import deterministic, interrupts, quiet
+    from edgeq.train.module import TrainingModule
+
+    recipe = run.recipe
+    regularizer = PeriodicRegularizerCallback(recipe.regularizer, bits=recipe.bits)
+    with quiet(), deterministic():
+        module = TrainingModule(model, data, recipe, regularizer, run.precision)
+        module.fingerprint = run.made_with
+        module.history = list(past.history)
+        trainer = _trainer(run, regularizer, past)
+        model.train()
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with progress.task("training", recipe.train.epochs * len(module.batches)) as task:
+            task.advance(len(past.history) * len(module.batches))
+            module.task = task
+            with interrupts():
+                _run_trainer(trainer, module, run, past)
+    return module.history
+
+
+def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from edgeq.train.lightning_parts import LastCheckpoint, WholeCheckpointIO
+
+    return Trainer(
+        accelerator=run.device.type,
+        devices=1,
+        precision="bf16-mixed" if run.precision == "bf16" else "32-true",
+        max_epochs=run.recipe.train.epochs,
+        logger=TensorBoardLogger(run.folder, name="logs", version=""),
+        callbacks=[regularizer, LastCheckpoint(run.checkpoint)],
+        plugins=[WholeCheckpointIO(past.checkpoint), LightningEnvironment()],
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=LOG_EVERY_N_STEPS,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=run.folder,
+    )
+
+
+def _run_trainer(trainer: Trainer, module: TrainingModule, run: _Run, past: _Past) -> None:
+    """Fit; what a malformed checkpoint breaks inside Lightning, before the first step, is told as what it is."""
+    path = run.checkpoint if past.checkpoint else None
+    try:
+        trainer.fit(module, train_dataloaders=module.batches, ckpt_path=path, weights_only=True)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if path is None or module.started:
+            raise
+        raise FormatError("not a whole checkpoint", where=path, got=error, remedy=REMEDY) from error

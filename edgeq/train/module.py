@@ -1,0 +1,201 @@
+"""The LightningModule: makes batches on the device, takes the loss, keeps the history. Lightning is imported here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any, Final
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgeq.data import ImageData, augment, normalize
+from edgeq.errors import ModelError
+from edgeq.progress import Task
+from edgeq.recipe import Recipe
+from edgeq.regularize.callback import PeriodicRegularizerCallback
+from edgeq.train.batches import (
+    EpochBatches,
+    epoch_generator,
+    epoch_order,
+    epoch_seed,
+    epochs_between_tests,
+)
+from edgeq.train.checkpoint import EDGEQ_KEY
+from edgeq.train.optimizer import make_optimizer, make_rate_schedule
+from edgeq.train.result import EpochLog
+
+__all__ = ["TrainingModule"]
+
+TEST_BATCH: Final = 500
+STEPS_BETWEEN_READS: Final = {"cpu": 1, "cuda": 32}  # reading the loss makes the host wait for a GPU
+
+
+class TrainingModule(LightningModule):
+    """One training of a network on images that lie on its device.
+
+    Args:
+        model: the network, logits [N, classes] out of images [N, C, H, W].
+        data: the images; moved to the device when training starts.
+        recipe: seed and training.
+        regularizer: the callback that adds the periodic term; asked for its figures at the end of an epoch.
+        precision: ``bf16`` or ``fp32``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: ImageData,
+        recipe: Recipe,
+        regularizer: PeriodicRegularizerCallback,
+        precision: str,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.batches = EpochBatches(len(data.train_images), recipe.train.batch_size)
+        self.history: list[EpochLog] = []
+        self.fingerprint: dict[str, Any] = {}
+        self.task: Task | None = None
+        self.started = False
+        self._data = data
+        self._regularizer = regularizer
+        self._compute_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._flip = data.mirrors if recipe.train.flip is None else recipe.train.flip
+        self._test_every = epochs_between_tests(len(data.train_images), len(data.test_images))
+        self._pending: list[Tensor] = []
+
+    def configure_optimizers(self) -> Any:
+        optimizer = make_optimizer(self.model, self.recipe.train)
+        steps = self.recipe.train.epochs * len(self.batches)
+        schedule = make_rate_schedule(optimizer, self.recipe.train, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        self._images = self._data.train_images.to(self.device)
+        self._labels = self._data.train_labels.to(self.device)
+        self._test_images = self._data.test_images.to(self.device)
+        self._test_labels = self._data.test_labels.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        self.started = True
+        seed, epoch = self.recipe.seed, self.current_epoch
+        self._order = epoch_order(len(self._images), seed, epoch).to(self.device)
+        self._generator = epoch_generator(seed, epoch, "augment")
+        torch.manual_seed(epoch_seed(seed, epoch, "network"))  # dropout, in an epoch that is run again
+        self._correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._loss_sum = 0.0
+        self._started = time.perf_counter()
+
+    def training_step(self, bounds: tuple[int, int], batch_index: int) -> Tensor:
+        chosen = self._order[slice(*bounds)]
+        images = augment(
+            self._images[chosen],
+            crop_padding=self.recipe.train.crop_padding,
+            flip=self._flip,
+            generator=self._generator,
+        )
+        labels = self._labels[chosen]
+        logits = self.model(self._inputs(images)).float()
+        loss = functional.cross_entropy(logits, labels)
+        self._correct += (logits.detach().argmax(1) == labels).sum()
+        self._pending.append(loss.detach())
+        if len(self._pending) >= STEPS_BETWEEN_READS[self.device.type]:
+            self._read_losses(batch_index)
+        return loss
+
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        if self.task is not None:
+            self.task.advance()
+
+    def on_train_epoch_end(self) -> None:
+        self._read_losses(len(self.batches) - 1)
+        self._check_weights()
+        seconds = time.perf_counter() - self._started
+        last = self.current_epoch == self.recipe.train.epochs - 1
+        tested = last or self.current_epoch % self._test_every == self._test_every - 1
+        log = self._epoch_log(self.test_accuracy() if tested else None, seconds)
+        self.history.append(log)
+        self._log_metrics(log)
+        if self.task is not None:
+            self.task.advance(0, _note(log, self.recipe.train.epochs))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        history = [dataclasses.asdict(log) for log in self.history]
+        checkpoint[EDGEQ_KEY] = {"fingerprint": self.fingerprint, "history": history}
+
+    @torch.no_grad()
+    def test_accuracy(self) -> float:
+        """Of the whole test set, in percent, in the training's precision."""
+        self.model.eval()
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        with torch.autocast(self.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
+            for start in range(0, len(self._test_images), TEST_BATCH):
+                chosen = slice(start, start + TEST_BATCH)
+                logits = self.model(self._inputs(self._test_images[chosen]))
+                correct += (logits.argmax(1) == self._test_labels[chosen]).sum()
+        self.model.train()
+        return 100.0 * int(correct) / len(self._test_labels)
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        return normalize(images, self._compute_dtype).contiguous(memory_format=torch.channels_last)
+
+    def _read_losses(self, batch_index: int) -> None:
+        losses = torch.stack(self._pending).tolist() if self._pending else []
+        first = batch_index - len(losses) + 1
+        self._pending.clear()
+        for step, loss in enumerate(losses, first):
+            if not math.isfinite(loss):
+                raise self._diverged("the loss is not a finite number", step, loss)
+            self._loss_sum += loss
+
+    def _check_weights(self) -> None:
+        """A last step can break the weights without a loss to show it."""
+        norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])
+        if not bool(torch.isfinite(torch.stack(norms)).all()):
+            raise self._diverged("the weights are not finite numbers", len(self.batches) - 1, "NaN or infinity")
+
+    def _diverged(self, what: str, step: int, got: object) -> ModelError:
+        return ModelError(
+            f"training diverged: {what}",
+            where=f"epoch {self.current_epoch + 1}, step {step + 1} of {len(self.batches)}",
+            got=got,
+            remedy="lower --amplitude or the learning rate",
+        )
+
+    def _epoch_log(self, test_accuracy: float | None, seconds: float) -> EpochLog:
+        regularizer = self._regularizer.regularizer
+        assert regularizer is not None
+        figures = regularizer.measure()
+        return EpochLog(
+            epoch=self.current_epoch,
+            loss=self._loss_sum / len(self.batches),
+            train_accuracy=100.0 * int(self._correct) / self.batches.images,
+            test_accuracy=test_accuracy,
+            learning_rate=self._rate,
+            amplitude=regularizer.amplitude,
+            frequency=regularizer.frequency,
+            value=float(figures.value),
+            distance=float(figures.distance),
+            share_on_grid=float(figures.share_on_grid),
+            seconds=seconds,
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self._rate = float(optimizer.param_groups[0]["lr"])
+
+    def _log_metrics(self, log: EpochLog) -> None:
+        metrics = {"train/loss": log.loss, "train/accuracy": log.train_accuracy, "train/rate": log.learning_rate}
+        if log.test_accuracy is not None:
+            metrics["test/accuracy"] = log.test_accuracy
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=self.global_step)
+
+
+def _note(log: EpochLog, epochs: int) -> str:
+    accuracy = "" if log.test_accuracy is None else f", test {log.test_accuracy:.2f} %"
+    term = f", amplitude {log.amplitude:.1e}, distance {log.distance:.3f}"
+    return f"epoch {log.epoch + 1}/{epochs}, loss {log.loss:.4f}{accuracy}{term}"

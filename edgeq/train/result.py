@@ -1,0 +1,62 @@
+"""What training leaves behind, as plain frozen data. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EpochLog", "TrainResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLog:
+    """One epoch.
+
+    Attributes:
+        epoch: counted from 0.
+        loss: mean cross-entropy over the epoch's batches, without the periodic term.
+        train_accuracy: in percent, of the augmented batches, while the weights moved.
+        test_accuracy: in percent, of the whole test set, in the training's precision; None in an epoch that skipped it.
+        learning_rate: of the last step.
+        amplitude: of the periodic term.
+        frequency: of the periodic term.
+        value: the periodic term after the last step, amplitude included.
+        distance: mean distance of the weights from the grid after the last step, in steps, 0 to 0.5.
+        share_on_grid: share of the weights within 0.05 steps of the grid after the last step, 0 to 1.
+        seconds: of the training steps; the test set and the checkpoint are not counted.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float | None
+    learning_rate: float
+    amplitude: float
+    frequency: float
+    value: float
+    distance: float
+    share_on_grid: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished training.
+
+    Attributes:
+        history: all epochs in order, those before a resume included.
+        images_per_second: training images a second of training steps.
+        precision: ``bf16`` or ``fp32``, what the network was computed in.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    history: tuple[EpochLog, ...]
+    images_per_second: float
+    precision: str
+    device: str
+
+    @property
+    def test_accuracy(self) -> float:
+        """In percent, after the last epoch, in the training's precision."""
+        last = self.history[-1].test_accuracy
+        assert last is not None  # the last epoch is always tested
+        return last

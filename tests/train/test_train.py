@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgeq.data import ImageData
+from edgeq.errors import FormatError, ModelError, RecipeError
+from edgeq.recipe import Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.train import EpochLog, TrainResult, train
+from edgeq.train.loop import CHECKPOINT
+
+EPOCHS, BATCHES = 4, 3
+RECIPE = Recipe(
+    model="tiny",
+    bits=4,
+    seed=5,
+    train=TrainRecipe(epochs=EPOCHS, batch_size=16, crop_padding=1, flip=True, learning_rate=0.05, device="cpu"),
+    regularizer=RegularizerRecipe(amplitude=1e-4, factor=3.0, every=1, start_bits=6),
+)
+
+
+def changed(**parts: Any) -> Recipe:
+    """RECIPE with other values: train=..., regularizer=... as dicts, the rest as they are."""
+    for name in ("train", "regularizer"):
+        if name in parts:
+            parts[name] = dataclasses.replace(getattr(RECIPE, name), **parts[name])
+    return dataclasses.replace(RECIPE, **parts)
+
+
+def network(width: int = 6) -> nn.Sequential:
+    """Something of all: convolution, batch norm, dropout, linear."""
+    generator = torch.Generator().manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, 5, 3, stride=2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(45, 3),
+    )
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) / 3
+    return model
+
+
+def images(count: int = 41, seed: int = 0) -> ImageData:
+    """Classes that differ in brightness, 8x8; 41 make two batches of 16 and one of 9."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (count + 12,), generator=generator)
+    noise = torch.randint(0, 60, (count + 12, 3, 8, 8), generator=generator)
+    pixels = (noise + labels[:, None, None, None] * 90).to(torch.uint8)
+    return ImageData("noise", pixels[:count], labels[:count], pixels[count:], labels[count:], ("a", "b", "c"))
+
+
+class Watch:
+    """A Progress that records, and calls ``at(steps done)`` after each step."""
+
+    def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
+        self.steps, self.total, self.at = 0, 0, at
+        self.notes: list[str] = []
+
+    def stage(self, title: str) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Watch]:
+        self.total = total
+        yield self
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.steps += units
+        self.notes += [note] if note else []
+        if units == 1:
+            self.at(self.steps)
+
+
+def interrupt_at(step: int) -> Watch:
+    def at(done: int) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    return Watch(at)
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_equal_states(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(got[name], value), name
+
+
+def timeless(history: tuple[EpochLog, ...]) -> list[EpochLog]:
+    return [dataclasses.replace(log, seconds=0.0) for log in history]
+
+
+Straight = tuple[nn.Sequential, TrainResult, Path, Watch]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """A training in one go: its network, result and folder."""
+    folder, model = tmp_path_factory.mktemp("straight"), network()
+    watch = Watch()
+    return model, train(model, images(), RECIPE, folder, progress=watch), folder, watch
+
+
+def checkpoint_of(folder: Path) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(folder / CHECKPOINT, weights_only=True)
+    return checkpoint
+
+
+def test_the_result_says_what_happened(straight: Straight) -> None:
+    model, result, _folder, watch = straight
+    assert isinstance(result, TrainResult)
+    assert [log.epoch for log in result.history] == list(range(EPOCHS))
+    assert [log.amplitude for log in result.history] == pytest.approx([1e-4 / 27, 1e-4 / 9, 1e-4 / 3, 1e-4])
+    assert [log.frequency for log in result.history] == [31, 31, 15, 7]
+    assert result.history[-1].test_accuracy == result.test_accuracy
+    assert result.history[-1].loss < result.history[0].loss
+    assert all(0 <= log.distance <= 0.5 and 0 <= log.share_on_grid <= 1 for log in result.history)
+    assert result.images_per_second > 0
+    assert result.device == "cpu"
+    assert (watch.steps, watch.total) == (EPOCHS * BATCHES, EPOCHS * BATCHES)
+    assert len(watch.notes) == EPOCHS
+    assert not model.training
+    assert all(p.device.type == "cpu" and p.is_contiguous() and p.grad is None for p in model.parameters())
+
+
+def test_the_last_distance_is_that_of_the_returned_weights(straight: Straight) -> None:
+    from edgeq.regularize import PeriodicRegularizer
+
+    model, result, _folder, _watch = straight
+    log = PeriodicRegularizer(model, bits=4).measure()
+    assert float(log.distance) == pytest.approx(result.history[-1].distance, abs=1e-7)
+
+
+def test_equal_seeds_give_equal_weights_whatever_the_callers_random_state(straight: Straight, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    model = network()
+    result = train(model, images(), RECIPE, tmp_path)
+    assert_equal_states(state(model), state(straight[0]))
+    assert timeless(result.history) == timeless(straight[1].history)
+    other = network()
+    train(other, images(), changed(seed=6), tmp_path)
+    assert not torch.equal(other.get_parameter("0.weight"), model.get_parameter("0.weight"))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}, {"precision": "fp32", "rate_schedule": "cosine"}])
+def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path: Path, options: dict[str, Any]) -> None:
+    recipe = changed(train=options)
+    whole = network()
+    expected = train(whole, images(), recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), images(), recipe, tmp_path / "parts", progress=interrupt_at(2 * BATCHES + 1))
+    assert len(checkpoint_of(tmp_path / "parts")["edgeq"]["history"]) == 2
+    model, watch = network(), Watch()
+    result = train(model, images(), recipe, tmp_path / "parts", resume=True, progress=watch)
+    assert watch.steps == EPOCHS * BATCHES
+    assert_equal_states(state(model), state(whole))
+    assert timeless(result.history) == timeless(expected.history)
+    got, wanted = checkpoint_of(tmp_path / "parts"), checkpoint_of(tmp_path / "whole")
+    assert got["lr_schedulers"] == wanted["lr_schedulers"]
+    for index, entry in wanted["optimizer_states"][0]["state"].items():
+        for name, value in entry.items():
+            assert torch.equal(got["optimizer_states"][0]["state"][index][name], value)
+
+
+def test_an_interrupt_leaves_no_trace_but_the_checkpoint(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), images(), RECIPE, tmp_path, progress=interrupt_at(BATCHES + 1))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [path.name for path in (tmp_path / CHECKPOINT).parent.iterdir()] == ["last.ckpt"]
+    assert len(checkpoint_of(tmp_path)["edgeq"]["history"]) == 1
+
+
+def test_a_real_signal_interrupts(tmp_path: Path) -> None:
+    watch = Watch(lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 2 else None)
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), images(), RECIPE, tmp_path, progress=watch)
+
+
+def test_a_finished_training_resumed_is_returned(straight: Straight, tmp_path: Path) -> None:
+    trained, result, folder, _watch = straight
+    model, watch = network(), Watch()
+    again = train(model, images(), RECIPE, folder, resume=True, progress=watch)
+    assert watch.steps == 0
+    assert again == result
+    assert_equal_states(state(model), state(trained))
+    assert not model.training
+
+
+def test_the_callers_process_is_left_as_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = network()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    flags = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), dict(os.environ))
+    levels = [logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")]
+    train(model, images(), changed(train={"epochs": 1}), tmp_path)
+    assert torch.equal(torch.rand(4), expected)
+    assert flags == (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), dict(os.environ))
+    assert levels == [logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_folder_holds_logs_and_checkpoint_without_its_own_path(straight: Straight) -> None:
+    folder = straight[2]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).parts[0] for path in files} == {"logs", "checkpoints"}
+    assert not [path for path in files if str(folder).encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_diverged_training_says_where_and_keeps_the_checkpoint(tmp_path: Path, poison: float) -> None:
+    model = network()
+
+    def at(step: int) -> None:
+        if step == BATCHES + 1:
+            model.get_parameter("0.weight").data.fill_(poison)
+
+    with pytest.raises(ModelError, match=r"epoch 2, step 2 of 3: training diverged.*lower --amplitude"):
+        train(model, images(), RECIPE, tmp_path, progress=Watch(at))
+    assert len(checkpoint_of(tmp_path)["edgeq"]["history"]) == 1
+    assert not model.training
+
+
+def test_weights_broken_by_the_very_last_step_are_noticed(tmp_path: Path) -> None:
+    model = network()
+
+    def at(step: int) -> None:
+        if step == EPOCHS * BATCHES:
+            model.get_parameter("0.weight").data.fill_(float("nan"))
+
+    with pytest.raises(ModelError, match=r"epoch 4, step 3 of 3.*weights"):
+        train(model, images(), RECIPE, tmp_path, progress=Watch(at))
+
+
+def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no checkpoint"):
+        train(network(), images(), RECIPE, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        (changed(bits=5), "bits"),
+        (changed(seed=6), "seed"),
+        (changed(model="other"), "model"),
+        (changed(train={"batch_size": 8}), "train.batch_size"),
+        (changed(train={"epochs": 9}), "train.epochs"),
+        (changed(regularizer={"amplitude": 0.5}), "regularizer.amplitude"),
+    ],
+)
+def test_resume_with_another_recipe_names_the_key(straight: Straight, recipe: Recipe, key: str) -> None:
+    with pytest.raises(RecipeError, match=rf"made with another {key} \(got .*, wanted .*\)"):
+        train(network(), images(), recipe, straight[2], resume=True)
+
+
+def test_resume_with_other_data_or_another_network_is_refused(straight: Straight) -> None:
+    with pytest.raises(RecipeError, match=r"another data\.sha256"):
+        train(network(), images(seed=1), RECIPE, straight[2], resume=True)
+    with pytest.raises(ModelError, match=r"another network.*0\.weight float32 \[6, 3, 3, 3\]"):
+        train(network(width=7), images(), RECIPE, straight[2], resume=True)
+
+
+class Hostile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+def test_a_hostile_checkpoint_runs_nothing(straight: Straight, tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    path.parent.mkdir()
+    for save in (torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))):
+        save({**checkpoint_of(straight[2]), "callbacks": Hostile(tmp_path / "made")}, path)
+        with pytest.raises(FormatError) as error:
+            train(network(), images(), RECIPE, tmp_path, resume=True)
+        assert "\n" not in str(error.value)
+        assert "--resume" in str(error.value)
+        assert not (tmp_path / "made").exists()
+
+
+def damaged(content: bytes, checkpoint: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Files that are not whole checkpoints, by name."""
+    yield "empty", b""
+    yield "truncated", content[: len(content) // 2]
+    yield "text", b"not a checkpoint\n" * 50
+    yield from (
+        ("list", [1, 2]),
+        ("foreign", {"state_dict": {}}),
+        ("history", {**checkpoint, "edgeq": {**checkpoint["edgeq"], "history": [{"epoch": 0}]}}),
+        ("loops", {**checkpoint, "loops": {"fit_loop": 3}}),
+        ("optimizer", {**checkpoint, "optimizer_states": [{"state": 1}]}),
+    )
+
+
+@pytest.mark.parametrize("kind", ["empty", "truncated", "text", "list", "foreign", "history", "loops", "optimizer"])
+def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), images(), RECIPE, tmp_path, progress=interrupt_at(BATCHES + 1))
+    path = tmp_path / CHECKPOINT
+    value = dict(damaged(path.read_bytes(), checkpoint_of(tmp_path)))[kind]
+    if isinstance(value, bytes):
+        path.write_bytes(value)
+    else:
+        torch.save(value, path)
+    with pytest.raises(FormatError) as error:
+        train(network(), images(), RECIPE, tmp_path, resume=True)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_training_without_the_term(tmp_path: Path) -> None:
+    result = train(network(), images(), changed(regularizer={"amplitude": 0.0}, train={"epochs": 2}), tmp_path)
+    assert result.history[-1].value == 0.0
+
+
+def test_lightning_is_not_imported_before_training() -> None:
+    code = "import sys; import edgeq.train; edgeq.train.train; assert 'lightning' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
