@@ -1,0 +1,152 @@
+"""Choose the int8 grid of every activation, so that TFLite's rules hold before Q and DQ are placed.
+
+TFLite's kernels want one grid on both sides of a pool, a reshape, a concatenation and their like, and fixed grids after
+softmax, logistic and tanh. Values that must share a grid are joined first; a grid is then chosen once for each group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeq.errors import ExportError
+from edgeq.tflite.ops import OPERATIONS
+
+__all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values"]
+
+QMIN, QMAX = -128, 127
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGrid:
+    """real = scale * (code - zero_point), codes in [-128, 127].
+
+    Attributes:
+        scale: positive; exactly a float32.
+        zero_point: the code of real zero.
+    """
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def from_range(cls, low: float, high: float) -> ActivationGrid:
+        """The asymmetric grid over [low, high] widened to hold zero, which is then exactly a code.
+
+        Source: Jacob et al. 2017, arXiv:1712.05877, section 3.
+        """
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = float(np.float32((high - low) / (QMAX - QMIN)))
+        if not scale >= np.finfo(np.float32).tiny:  # a value that is always zero
+            return cls(1.0, QMIN if low == 0 else QMAX)
+        zero_point = int(np.clip(np.rint(QMIN - low / scale), QMIN, QMAX))
+        return cls(scale, zero_point)
+
+    @property
+    def low(self) -> float:
+        return self.scale * (QMIN - self.zero_point)
+
+    @property
+    def high(self) -> float:
+        return self.scale * (QMAX - self.zero_point)
+
+    def covers(self, low: float, high: float) -> bool:
+        """Whether a range fits, give or take one step at each end."""
+        return self.low - self.scale <= low and high <= self.high + self.scale
+
+
+PIXEL_GRID = ActivationGrid(1 / 128, 0)
+"""The grid of (pixel - 128) / 128: the int8 code is the pixel - 128."""
+
+
+def activation_values(model: ir.Model) -> list[ir.Value]:
+    """The float activations of a model in order: inputs and what its nodes compute."""
+    values = list(model.graph.inputs)
+    values += [node.outputs[0] for node in model.graph if node.op_type != "Constant"]
+    return values
+
+
+def activation_grids(
+    model: ir.Model, ranges: Mapping[str, tuple[float, float]], pinned: Mapping[str, ActivationGrid]
+) -> dict[str, ActivationGrid]:
+    """A grid for each activation.
+
+    Args:
+        model: float, batch norms folded, every operation in the operations table.
+        ranges: the calibrated (low, high) of each activation by name.
+        pinned: grids that are given, such as the pixel grid of an input.
+
+    Returns:
+        The grids by value name.
+
+    Raises:
+        ExportError: a range is not finite; names the value.
+    """
+    for name, (low, high) in ranges.items():
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise ExportError(
+                "the calibrated range cannot be used",
+                where=f"value {name}",
+                got=(low, high),
+                remedy="look for NaN or infinity in the network or the calibration images",
+            )
+    groups = _Groups()
+    fixed: dict[str, ActivationGrid] = {}
+    for node in model.graph:
+        row = OPERATIONS[node.op_type]
+        result = str(node.outputs[0].name)
+        groups.find(result)
+        if row.fixed_grid is not None:
+            fixed[result] = ActivationGrid(*row.fixed_grid)
+        if row.grid == "same":
+            for value in node.inputs:
+                if value is not None and value.const_value is None:
+                    groups.join(str(value.name), result)
+    for value in model.graph.inputs:
+        groups.find(str(value.name))
+    grids: dict[str, ActivationGrid] = {}
+    for members in groups.members():
+        given = {name: pinned.get(name, fixed.get(name)) for name in members if name in pinned or name in fixed}
+        grids |= _group_grid(members, ranges, {name: grid for name, grid in given.items() if grid is not None})
+    return grids
+
+
+def _group_grid(
+    members: list[str], ranges: Mapping[str, tuple[float, float]], given: Mapping[str, ActivationGrid]
+) -> dict[str, ActivationGrid]:
+    """One grid for a group: the one that is given if all the others fit it, else that of the joined range."""
+    low = min(ranges[name][0] for name in members)
+    high = max(ranges[name][1] for name in members)
+    distinct = set(given.values())
+    if len(distinct) == 1 and (grid := next(iter(distinct))).covers(low, high):
+        return dict.fromkeys(members, grid)
+    grid = ActivationGrid.from_range(low, high)
+    return {name: given.get(name, grid) for name in members}
+
+
+class _Groups:
+    """Disjoint sets of names, in order of first appearance."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        self.parent.setdefault(name, name)
+        root = name
+        while self.parent[root] != root:
+            root = self.parent[root]
+        while self.parent[name] != root:
+            self.parent[name], name = root, self.parent[name]
+        return root
+
+    def join(self, first: str, second: str) -> None:
+        self.parent[self.find(second)] = self.find(first)
+
+    def members(self) -> list[list[str]]:
+        sets: dict[str, list[str]] = {}
+        for name in self.parent:
+            sets.setdefault(self.find(name), []).append(name)
+        return list(sets.values())

@@ -1,0 +1,138 @@
+"""PyTorch to float ONNX, batch norms kept, tensors named after the modules they come from."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from edgeq.errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["OPSET", "export_float"]
+
+WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+
+OPSET = 20  # of the operations that edgeq lowers none changed its meaning after 20, and onnxruntime 1.17 reads it
+
+
+def export_float(
+    model: nn.Module, input_shapes: Sequence[tuple[int, ...]], *, output_names: Sequence[str] | None = None
+) -> ir.Model:
+    """Export a network in evaluation mode.
+
+    Args:
+        model: on the CPU; it is left as it was.
+        input_shapes: the shape of each input without the batch.
+        output_names: names of the outputs; left out, the exporter's.
+
+    Returns:
+        An ONNX model with batch 1 and constants folded. A parameter ``a.b.weight`` is the initializer ``a.b.weight``;
+        an activation is named after the module that makes it.
+
+    Raises:
+        ExportError: torch cannot trace or translate the network; the message is torch's first line.
+    """
+    import torch
+
+    inputs = tuple(torch.zeros(1, *shape) for shape in input_shapes)
+    names = ["input"] if len(inputs) == 1 else [f"input_{i}" for i in range(len(inputs))]
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                model,
+                inputs,
+                dynamo=True,
+                optimize=False,  # torch's optimizer would fold the batch norms and move every channel's grid
+                verbose=False,
+                opset_version=OPSET,
+                input_names=names,
+                output_names=list(output_names) if output_names else None,
+            )
+    except Exception as error:
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        detail = next((line for line in str(root).splitlines() if line.strip()), type(root).__name__)
+        raise ExportError(
+            "torch cannot export the network to ONNX",
+            where=type(model).__name__,
+            got=detail.strip()[:300],
+            remedy="make the forward pass free of data-dependent control flow and give --input-shape for each input",
+        ) from error
+    finally:
+        model.train(training)
+    assert program is not None
+    return _tidy(program.model)
+
+
+def _tidy(model: ir.Model) -> ir.Model:
+    """Fold constants, name activations after modules, and leave out what only describes the exporting machine."""
+    from onnxscript import optimizer
+
+    optimizer.fold_constants(model)
+    optimizer.remove_unused_nodes(model)
+    taken = {str(value.name) for value in model.graph.initializers.values()}
+    taken |= {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
+    nodes: set[str] = set()
+    for node in model.graph:
+        name = _module_path(node)
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.name = _unused(name, taken)
+        node.name = _unused(name, nodes)
+        node.metadata_props.clear()
+        node.doc_string = None
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+        value.doc_string = None
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    model.graph.name = "main"
+    model.producer_name, model.producer_version, model.doc_string = "edgeq", None, None
+    return model
+
+
+def _module_path(node: ir.Node) -> str:
+    """``layer1.0.conv1`` for a module that is one operation with weights, ``layer1.0.relu`` for what a module does
+    itself."""
+    scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+    module = next((part for part in reversed(scopes[:-1]) if part), "")
+    operation = node.op_type.lower()
+    if module and node.op_type in WEIGHTED:
+        return str(module)
+    return f"{module}.{operation}" if module else operation
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    candidate, number = name, 1
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter prints and warns about packages that edgeq does not use."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

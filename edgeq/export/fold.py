@@ -1,0 +1,313 @@
+"""Fold batch norms into the convolutions before them, with the integer codes kept.
+
+``q' = sign(gamma) q`` and ``s' = s |gamma| / sqrt(var + eps)``: a step a channel takes up the whole of the batch
+norm's scale, so no weight is rounded again. What the fold cannot keep exactly it does not do: a batch norm with no
+convolution of its own before it becomes a depthwise 1x1 convolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgeq.errors import ExportError
+from edgeq.grid import Grid, QuantizedWeight, broadcast_step, quantize_weight
+
+__all__ = ["BatchNorm", "FoldedLayer", "drop_unused_initializers", "fold_batch_norm", "fold_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """An inference batch norm.
+
+    Attributes:
+        gamma, beta, mean, variance: float32 [O].
+        epsilon: added to the variance.
+    """
+
+    gamma: NDArray[np.float32]
+    beta: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    epsilon: float
+
+    def factor(self, name: str) -> NDArray[np.float64]:
+        """gamma / sqrt(variance + epsilon), float64 [O].
+
+        Raises:
+            ExportError: a parameter is not finite or a variance is negative; names the layer and channel.
+        """
+        for word in ("gamma", "beta", "mean", "variance"):
+            values = getattr(self, word)
+            bad = np.flatnonzero(~np.isfinite(values) | ((values < 0) & (word == "variance")))
+            if bad.size:
+                raise ExportError(
+                    f"the batch norm's {word} of channel {bad[0]} cannot be used",
+                    where=f"layer {name}",
+                    got=values[bad[0]],
+                    wanted="a finite number" if word != "variance" else "a finite number, 0 or more",
+                )
+        factor: NDArray[np.float64] = self.gamma.astype(np.float64) / np.sqrt(
+            self.variance.astype(np.float64) + self.epsilon
+        )
+        return factor
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedLayer:
+    """A convolution or fully-connected layer as it will be computed.
+
+    Attributes:
+        weight: codes int8 [O, ...], step float32 [1] or [O].
+        bias: float32 [O], in output units.
+    """
+
+    weight: QuantizedWeight
+    bias: NDArray[np.float32]
+
+
+def fold_batch_norm(layer: FoldedLayer, norm: BatchNorm, *, name: str = "layer") -> FoldedLayer:
+    """Fold an inference batch norm into the layer before it; the integer codes are kept.
+
+    Args:
+        layer: codes int8 [O, ...], step float32 [1] or [O], bias float32 [O].
+        norm: its parameters, float32 [O].
+        name: the layer's name, for messages.
+
+    Returns:
+        The layer with codes re-signed where gamma is negative and step float32 [O]. A channel whose gamma is 0 (or
+        whose step would fall below the smallest normal float32) gets codes 0 and step 1.
+
+    Raises:
+        ExportError: a parameter is not finite or a variance is negative; the message names layer and channel.
+
+    Source: Jacob et al. 2017, arXiv:1712.05877, section 3.2; the sign is ours.
+    """
+    factor = norm.factor(name)
+    step = (layer.weight.step.astype(np.float64) * np.abs(factor)).astype(np.float32)
+    dead = step < np.finfo(np.float32).tiny
+    step[dead] = 1.0
+    sign = np.where(dead, 0, np.sign(factor)).astype(np.int8)
+    codes = layer.weight.codes * sign.reshape(-1, *([1] * (layer.weight.codes.ndim - 1)))
+    bias = (layer.bias.astype(np.float64) - norm.mean) * factor + norm.beta
+    return FoldedLayer(replace(layer.weight, codes=codes, step=step), bias.astype(np.float32))
+
+
+def fold_model(
+    model: ir.Model, weights: dict[str, QuantizedWeight], *, grid: Grid | None = None
+) -> dict[str, QuantizedWeight]:
+    """Fold every batch norm of a float model and put all convolution and dense weights on integer grids.
+
+    Args:
+        model: changed in place: batch norms are gone and the initializers hold ``codes * step``.
+        weights: the trained grids, by initializer name (``layer1.0.conv1.weight``), in PyTorch's layout. A weight
+            that is not among them is rounded after the fold, per output channel, from max-abs.
+        grid: for the weights that are not in ``weights``; 8 bits when left out.
+
+    Returns:
+        The grids of all Conv, Gemm and MatMul weights after the fold, by initializer name.
+
+    Raises:
+        ExportError: weights or batch-norm parameters that are not finite, shapes that do not fit; names the layer.
+    """
+    folded: dict[str, QuantizedWeight] = {}
+    for node in list(model.graph):
+        if node.op_type in ("Conv", "Gemm", "MatMul") and _constant(node.inputs[1]) is not None:
+            _own_weight(model, node)
+            stored = _value(node.inputs[1])
+            layer = _layer(node, weights.get(_origin(stored)), grid or Grid())
+            norm = _following_norm(node)
+            if norm is not None:
+                layer = _fold_node(node, norm, layer, _origin(stored) in weights, grid or Grid())
+            folded[str(stored.name)] = layer.weight
+            _store(model, node, layer)
+        elif node.op_type == "BatchNormalization" and node.graph is not None and _feeder(node) is None:
+            name, layer = _depthwise(model, node)
+            folded[name] = layer.weight
+    drop_unused_initializers(model)
+    return folded
+
+
+def drop_unused_initializers(model: ir.Model) -> None:
+    """Leave out the constants that nothing reads."""
+    for name, value in list(model.graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del model.graph.initializers[name]
+
+
+def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> FoldedLayer:
+    """The layer of a node before the fold, on its trained grid or on one of its own."""
+    stored = _value(node.inputs[1])
+    values = _array(stored)
+    name = str(stored.name).removesuffix(".weight")
+    if not np.isfinite(values).all():
+        bad = int(values.size - np.isfinite(values).sum())
+        raise ExportError(
+            "the weight has values that are NaN or infinite", where=f"layer {name}", got=f"{bad} of {values.size}"
+        )
+    if trained is not None and trained.codes.shape != values.shape:
+        raise ExportError(
+            "the trained codes do not fit the weight",
+            where=f"layer {name}",
+            got=trained.codes.shape,
+            wanted=values.shape,
+        )
+    if trained is None:
+        rows = values if _outputs_first(node) else np.swapaxes(values, 0, 1)
+        quantized = quantize_weight(rows, grid, per_channel=True, name=f"layer {name}")
+        codes = quantized.codes if _outputs_first(node) else np.swapaxes(quantized.codes, 0, 1)
+        trained = replace(quantized, codes=np.ascontiguousarray(codes))
+    outputs = values.shape[0] if _outputs_first(node) else values.shape[1]
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    constant = _constant(bias)
+    if bias is not None and constant is None:
+        raise ExportError("the bias is computed, not stored", where=f"layer {name}")
+    given = np.zeros(outputs, np.float32) if constant is None else np.broadcast_to(constant.ravel(), (outputs,))
+    if not np.isfinite(given).all():
+        raise ExportError("the bias has values that are NaN or infinite", where=f"layer {name}")
+    return FoldedLayer(trained, given.astype(np.float32))
+
+
+def _fold_node(node: ir.Node, norm: ir.Node, layer: FoldedLayer, trained: bool, grid: Grid) -> FoldedLayer:
+    """Fold one batch norm; a weight without a trained grid is folded in float and rounded after."""
+    name = str(_value(node.inputs[1]).name).removesuffix(".weight")
+    parameters = _norm_parameters(norm)
+    if trained:
+        layer = fold_batch_norm(layer, parameters, name=name)
+    else:
+        factor = parameters.factor(name)
+        values = _array(_value(node.inputs[1])).astype(np.float64)
+        values = values * factor.reshape(-1, *([1] * (values.ndim - 1)))
+        bias = (layer.bias.astype(np.float64) - parameters.mean) * factor + parameters.beta
+        weight = quantize_weight(values.astype(np.float32), grid, per_channel=True, name=f"layer {name}")
+        layer = FoldedLayer(weight, bias.astype(np.float32))
+    _replace_output(norm, node)
+    return layer
+
+
+def _replace_output(norm: ir.Node, node: ir.Node) -> None:
+    """The convolution takes the batch norm's place; a result of the network keeps its name."""
+    before, after = node.outputs[0], norm.outputs[0]
+    name = after.name if after.is_graph_output() else before.name
+    after.replace_all_uses_with(before, replace_graph_outputs=True)
+    assert norm.graph is not None
+    norm.graph.remove(norm, safe=True)
+    before.name = name
+
+
+def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
+    """Write ``codes * step`` and the bias into the graph."""
+    stored = _value(node.inputs[1])
+    step = layer.weight.step
+    if _outputs_first(node):
+        values = layer.weight.codes.astype(np.float32) * broadcast_step(step, layer.weight.codes.ndim)
+    else:
+        values = layer.weight.codes.astype(np.float32) * step
+    stored.const_value = ir.tensor(values.astype(np.float32), name=stored.name)
+    if node.op_type == "MatMul" and not layer.bias.any():
+        return
+    old = node.inputs[2] if len(node.inputs) > 2 else None
+    if old is not None and len(old.uses()) == 1:
+        node.replace_input_with(2, None)
+        model.graph.initializers.pop(str(old.name), None)
+    elif len(node.inputs) < 3:
+        node.resize_inputs(3)
+    node.replace_input_with(2, _initializer(model, f"{str(stored.name).removesuffix('.weight')}.bias", layer.bias))
+
+
+def _own_weight(model: ir.Model, node: ir.Node) -> None:
+    """A weight that two nodes share gets a copy each: their batch norms may differ."""
+    stored = _value(node.inputs[1])
+    if len(stored.uses()) > 1:
+        node.replace_input_with(1, _initializer(model, str(stored.name), _array(stored)))
+
+
+def _origin(stored: ir.Value) -> str:
+    """The parameter that a copied initializer was made from."""
+    return stored.metadata_props.get("edgeq.origin", str(stored.name))
+
+
+def _initializer(model: ir.Model, name: str, data: NDArray[np.float32]) -> ir.Value:
+    unique, number = name, 1
+    while unique in model.graph.initializers:
+        unique, number = f"{name}_{number}", number + 1
+    value = ir.Value(name=unique, shape=ir.Shape(data.shape), type=ir.TensorType(ir.DataType.FLOAT))
+    value.const_value = ir.tensor(np.ascontiguousarray(data), name=unique)
+    if unique != name:
+        value.metadata_props["edgeq.origin"] = name
+    model.graph.register_initializer(value)
+    return value
+
+
+def _depthwise(model: ir.Model, norm: ir.Node) -> tuple[str, FoldedLayer]:
+    """A batch norm of its own as a depthwise 1x1 convolution: codes +-127, the factor in the steps, exactly."""
+    name = norm.name or str(norm.outputs[0].name)
+    parameters = _norm_parameters(norm)
+    shape = norm.inputs[0].shape if norm.inputs[0] is not None else None
+    if shape is None or len(shape) != 4:
+        raise ExportError(
+            "a batch norm that follows no convolution is lowered for images only", where=f"layer {name}", got=shape
+        )
+    channels = parameters.gamma.size
+    unit = FoldedLayer(
+        QuantizedWeight(np.full((channels, 1, 1, 1), 127, np.int8), np.full(1, 1 / 127, np.float32), Grid(), 0.0),
+        np.zeros(channels, np.float32),
+    )
+    layer = fold_batch_norm(unit, parameters, name=name)
+    weight = _initializer(model, f"{name}.weight", layer.weight.values)
+    bias = _initializer(model, f"{name}.bias", layer.bias)
+    conv = ir.node("Conv", [norm.inputs[0], weight, bias], {"group": channels, "kernel_shape": [1, 1]}, name=name)
+    assert norm.graph is not None
+    conv.outputs[0].shape, conv.outputs[0].type = norm.outputs[0].shape, norm.outputs[0].type
+    conv.outputs[0].name = norm.outputs[0].name
+    norm.graph.insert_before(norm, conv)
+    _replace_output(norm, conv)
+    return str(weight.name), layer
+
+
+def _following_norm(node: ir.Node) -> ir.Node | None:
+    """The batch norm that alone reads a node's output."""
+    value = node.outputs[0]
+    uses = list(value.uses())
+    if len(uses) == 1 and uses[0][0].op_type == "BatchNormalization" and not value.is_graph_output():
+        norm = uses[0][0]
+        return norm if _feeder(norm) is node else None
+    return None
+
+
+def _feeder(norm: ir.Node) -> ir.Node | None:
+    """The convolution or Gemm with constant weights, outputs first, that a batch norm can be folded into."""
+    source = norm.inputs[0]
+    node = source.producer() if source is not None else None
+    if node is None or source is None or node.op_type not in ("Conv", "Gemm") or not _outputs_first(node):
+        return None
+    alone = len(source.uses()) == 1 and not source.is_graph_output()
+    return node if alone and _constant(node.inputs[1]) is not None else None
+
+
+def _outputs_first(node: ir.Node) -> bool:
+    return node.op_type == "Conv" or (node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0)))
+
+
+def _norm_parameters(norm: ir.Node) -> BatchNorm:
+    gamma, beta, mean, variance = (_array(_value(norm.inputs[i])) for i in range(1, 5))
+    return BatchNorm(gamma, beta, mean, variance, norm.attributes.get_float("epsilon", 1e-5))
+
+
+def _value(value: ir.Value | None) -> ir.Value:
+    assert value is not None, "the input was checked to be there"
+    return value
+
+
+def _constant(value: ir.Value | None) -> NDArray[np.float32] | None:
+    return None if value is None or value.const_value is None else np.asarray(value.const_value.numpy(), np.float32)
+
+
+def _array(value: ir.Value) -> NDArray[np.float32]:
+    constant = _constant(value)
+    if constant is None:
+        raise ExportError("a parameter is computed, not stored", where=f"value {value.name}")
+    return constant

@@ -1,0 +1,1 @@
+"""TFLite: read, write, and lower QDQ ONNX to it."""

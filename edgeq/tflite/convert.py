@@ -1,0 +1,142 @@
+"""QDQ ONNX to a TFLite graph: every integer and scale as it stands in the ONNX file, and the edges a user meets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from edgeq.errors import ExportError
+from edgeq.tflite.lower import Lowering
+from edgeq.tflite.model import Graph, Quantization, Tensor
+from edgeq.tflite.ops import OPERATIONS
+from edgeq.tflite.ops.activation import SCORE_GRID
+
+__all__ = ["Conversion", "Head", "Interface", "convert_qdq", "unsupported_nodes"]
+
+Interface = Literal["uint8", "int8", "float32"]
+Head = Literal["none", "softmax"]
+
+NOT_LOWERED = {"QuantizeLinear", "DequantizeLinear", "Constant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A lowered model.
+
+    Attributes:
+        graph: ready for :func:`edgeq.tflite.write.write_graph`.
+        notes: what had to be added to keep the meaning, such as a QUANTIZE for a foreign grid; one line each.
+        column_order: by tensor name, for images that were flattened: the ONNX column that each TFLite column holds.
+    """
+
+    graph: Graph
+    notes: tuple[str, ...]
+    column_order: dict[str, NDArray[np.intp]]
+
+
+def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> Conversion:
+    """Lower a QDQ ONNX model to int8 TFLite.
+
+    Args:
+        model: opset 13 or later, shapes inferred, every activation between QuantizeLinear and DequantizeLinear.
+        io: the type of the file's inputs and outputs: ``int8`` and ``uint8`` are codes on the model's grids (uint8
+            is the int8 code + 128), ``float32`` is quantized and dequantized inside.
+        head: ``softmax`` turns the logits into scores (one output [N, classes] then).
+
+    Returns:
+        The graph, with four-dimensional inputs and outputs in NHWC.
+
+    Raises:
+        ExportError: an operation without an int8 form, a value without a grid, a shape that is not fixed; names the
+            node.
+    """
+    low = Lowering({name: row.lower for name, row in OPERATIONS.items()})
+    low.run(model.graph)
+    inputs = [low.index[str(value.name)] for value in model.graph.inputs]
+    outputs = [_output(low, value) for value in model.graph.outputs]
+    if head == "softmax":
+        outputs = [_scores(low, index) for index in outputs]
+    names = [str(value.name) for value in model.graph.inputs]
+    result_names = ["scores" if head == "softmax" else str(value.name) for value in model.graph.outputs]
+    body, low.operators = low.operators, []
+    first = [_enter(low, index, io) for index in inputs]
+    low.operators += body
+    last = [_leave(low, index, name, io) for index, name in zip(outputs, result_names, strict=True)]
+    graph = Graph(
+        tuple(low.tensors),
+        tuple(low.operators),
+        tuple(first),
+        tuple(last),
+        tuple(names),
+        tuple(result_names),
+    )
+    order = {low.tensors[index].name: columns for index, columns in low.column_order.items()}
+    return Conversion(graph, tuple(low.notes), order)
+
+
+def unsupported_nodes(model: ir.Model) -> list[ir.Node]:
+    """The nodes of a float or QDQ model whose operation has no int8 form, in order."""
+    return [
+        node
+        for node in model.graph
+        if not (node.domain in ("", "ai.onnx") and (node.op_type in OPERATIONS or node.op_type in NOT_LOWERED))
+    ]
+
+
+def _output(low: Lowering, value: ir.Value) -> int:
+    dequantize = value.producer()
+    quantize = None
+    if dequantize is not None and dequantize.op_type == "DequantizeLinear" and dequantize.inputs[0] is not None:
+        quantize = dequantize.inputs[0].producer()
+    source = value if quantize is None else quantize.inputs[0]
+    if source is None or str(source.name) not in low.index:
+        raise ExportError(
+            "the output is not quantized", where=f"output {value.name}", wanted="QuantizeLinear and DequantizeLinear"
+        )
+    index = low.index[str(source.name)]
+    if index in low.column_order:
+        raise ExportError("a flattened image cannot be the output", where=f"output {value.name}")
+    return index
+
+
+def _scores(low: Lowering, logits: int) -> int:
+    tensor = low.tensors[logits]
+    grid = Quantization.per_tensor(*SCORE_GRID)
+    scores = low.add_tensor(Tensor(f"{tensor.name}/softmax", tensor.shape, "int8", grid))
+    low.add_operator("SOFTMAX", [logits], [scores], schema.SoftmaxOptionsT(beta=1.0), version=2)
+    return scores
+
+
+def _shifted(grid: Quantization) -> Quantization:
+    """The uint8 grid whose codes are the int8 codes + 128."""
+    return Quantization(grid.scale, grid.zero_point + 128, grid.axis)
+
+
+def _enter(low: Lowering, index: int, io: Interface) -> int:
+    """The tensor that a user fills, and the QUANTIZE behind it."""
+    inner = low.tensors[index]
+    if io == "int8" or inner.quantization is None:
+        return index
+    grid = _shifted(inner.quantization) if io == "uint8" else None
+    outer = low.add_tensor(Tensor(f"{inner.name}_{io}", inner.shape, io, grid))
+    low.add_operator("QUANTIZE", [outer], [index], schema.QuantizeOptionsT())
+    return outer
+
+
+def _leave(low: Lowering, index: int, name: str, io: Interface) -> int:
+    """The tensor that a user reads, and the QUANTIZE or DEQUANTIZE before it."""
+    inner = low.tensors[index]
+    if io == "int8" or inner.quantization is None:
+        return index
+    grid = _shifted(inner.quantization) if io == "uint8" else None
+    outer = low.add_tensor(Tensor(name, inner.shape, io, grid))
+    if io == "uint8":
+        low.add_operator("QUANTIZE", [index], [outer], schema.QuantizeOptionsT())
+    else:
+        low.add_operator("DEQUANTIZE", [index], [outer], schema.DequantizeOptionsT(), version=2)
+    return outer

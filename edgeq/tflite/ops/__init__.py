@@ -1,0 +1,25 @@
+"""The ONNX operations that edgeq lowers to int8 TFLite: one row each, one file a family. To add one, add its row."""
+
+from __future__ import annotations
+
+from edgeq.tflite.ops.activation import ACTIVATION
+from edgeq.tflite.ops.conv import CONV
+from edgeq.tflite.ops.dense import DENSE
+from edgeq.tflite.ops.elementwise import ELEMENTWISE
+from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.ops.pool import POOL
+from edgeq.tflite.ops.shape import SHAPE
+
+__all__ = ["OPERATIONS", "Operation"]
+
+
+def _table(*families: tuple[Operation, ...]) -> dict[str, Operation]:
+    table: dict[str, Operation] = {}
+    for operation in (row for family in families for row in family):
+        if operation.onnx in table:
+            raise RuntimeError(f"two rows for the operation {operation.onnx}")
+        table[operation.onnx] = operation
+    return table
+
+
+OPERATIONS = _table(CONV, DENSE, POOL, ELEMENTWISE, ACTIVATION, SHAPE)

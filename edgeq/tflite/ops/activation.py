@@ -1,0 +1,98 @@
+"""Activation functions that stand alone: Relu, Clip, LeakyRelu, Sigmoid, Tanh, Softmax, HardSwish, and Identity and
+Dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import onnx_ir as ir
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeq.errors import ExportError
+from edgeq.tflite.lower import Lowering, node_name
+from edgeq.tflite.model import Quantization
+from edgeq.tflite.ops.operation import Operation
+
+__all__ = ["ACTIVATION", "SCORE_GRID"]
+
+SCORE_GRID = (1 / 256, -128)  # TFLite's quantization specification: softmax and logistic
+TANH_GRID = (1 / 128, 0)
+CLIPS = {(0.0, 6.0): "RELU6", (0.0, math.inf): "RELU", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
+
+
+def _unary(
+    low: Lowering,
+    node: ir.Node,
+    kind: str,
+    options: Any = None,
+    *,
+    version: int = 2,
+    forced: tuple[float, int] | None = None,
+) -> None:
+    source = low.activation(node.inputs[0], node)
+    grid = None if forced is None else Quantization.per_tensor(*forced)
+    result = low.emit(node, kind, [source], options, version=version, forced=grid)
+    low.keep_order(source, result)
+
+
+def relu(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "RELU")
+
+
+def clip(low: Lowering, node: ir.Node) -> None:
+    """The bounds that TFLite has an operation for."""
+    bounds = low.clip_bounds(node)
+    if bounds not in CLIPS:
+        raise ExportError(
+            "a Clip with these bounds is not lowered", where=node_name(node), got=bounds, wanted=list(CLIPS)
+        )
+    _unary(low, node, CLIPS[bounds], version=1 if bounds == (0.0, 1.0) else 2)
+
+
+def leaky_relu(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "LEAKY_RELU", schema.LeakyReluOptionsT(alpha=node.attributes.get_float("alpha", 0.01)))
+
+
+def sigmoid(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "LOGISTIC", forced=SCORE_GRID)
+
+
+def tanh(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "TANH", forced=TANH_GRID)
+
+
+def hard_swish(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "HARD_SWISH", version=1)
+
+
+def softmax(low: Lowering, node: ir.Node) -> None:
+    """Over the last axis of a matrix, or the channels of an image, which TFLite has last."""
+    rank = len(low.shape(node.outputs[0]))
+    axis = node.attributes.get_int("axis", -1) % rank
+    if axis != (1 if rank == 4 else rank - 1):
+        raise ExportError("a Softmax over this axis is not lowered", where=node_name(node), got=axis)
+    _unary(low, node, "SOFTMAX", schema.SoftmaxOptionsT(beta=1.0), forced=SCORE_GRID)
+
+
+def identity(low: Lowering, node: ir.Node) -> None:
+    """Nothing is computed: the output is the input's tensor, or a QUANTIZE where its grid is another."""
+    source = low.activation(node.inputs[0], node)
+    grid = low.grid_after(node.outputs[0])
+    if grid is None or grid.same_grid(low.grid(source)):
+        low.index[str(node.outputs[0].name)] = source
+        return
+    low.keep_order(source, low.emit(node, "QUANTIZE", [source], schema.QuantizeOptionsT()))
+
+
+ACTIVATION = (
+    Operation("Relu", "fused, or RELU", relu),
+    Operation("Clip", "fused, or RELU6, RELU, RELU_N1_TO_1, RELU_0_TO_1", clip),
+    Operation("LeakyRelu", "LEAKY_RELU", leaky_relu),
+    Operation("Sigmoid", "LOGISTIC", sigmoid, fixed_grid=SCORE_GRID),
+    Operation("Tanh", "TANH", tanh, fixed_grid=TANH_GRID),
+    Operation("HardSwish", "HARD_SWISH", hard_swish),
+    Operation("Softmax", "SOFTMAX", softmax, fixed_grid=SCORE_GRID),
+    Operation("Identity", "nothing", identity, grid="same"),
+    Operation("Dropout", "nothing", identity, grid="same"),
+)
