@@ -1,0 +1,135 @@
+"""From a float ONNX model and trained grids to the int8 artifact: fold, calibrate, place Q and DQ, lower, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgeq.calibrate import CalibrationRecipe, calibrate
+from edgeq.errors import ExportError
+from edgeq.export.activations import ActivationGrid, activation_grids, activation_values
+from edgeq.export.fold import fold_model
+from edgeq.export.qdq import drop_unreachable_channels, place_qdq
+from edgeq.grid import Grid, QuantizedWeight
+from edgeq.progress import Progress, Silent
+from edgeq.tflite.convert import Conversion, Head, Interface, convert_qdq, unsupported_nodes
+from edgeq.tflite.metadata import ImageClassifier, add_metadata, append_files
+from edgeq.tflite.model import Graph
+from edgeq.tflite.ops import OPERATIONS
+from edgeq.tflite.write import write_graph
+
+__all__ = ["Artifact", "check_convertible", "labels_text", "make_artifact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An int8 model in both forms.
+
+    Attributes:
+        qdq: the QDQ ONNX model.
+        conversion: the TFLite graph, its notes and column orders.
+        content: the bytes of the .tflite file, metadata and labels included.
+        weights: the grids after the batch-norm fold, by initializer name.
+        notes: what the user should know of the conversion, a line each.
+    """
+
+    qdq: ir.Model
+    conversion: Conversion
+    content: bytes
+    weights: dict[str, QuantizedWeight]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def onnx_bytes(self) -> bytes:
+        """The bytes of the .onnx file; equal models give equal bytes."""
+        return bytes(ir.to_proto(self.qdq).SerializeToString(deterministic=True))
+
+
+def make_artifact(
+    model: ir.Model,
+    trained: Mapping[str, QuantizedWeight],
+    samples: Mapping[str, NDArray[np.float32]],
+    calibration: CalibrationRecipe,
+    *,
+    pinned: Mapping[str, ActivationGrid] | None = None,
+    io: Interface = "int8",
+    head: Head = "none",
+    classifier: ImageClassifier | None = None,
+    grid: Grid | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Quantize a float ONNX model; trained codes are kept.
+
+    Args:
+        model: float, batch norms kept; changed in place (folded).
+        trained: codes and step of each trained layer by layer name; weights that are not among them are rounded here,
+            per channel, after the fold.
+        samples: the calibration set, a float32 array an input, samples first.
+        calibration: how ranges are made.
+        pinned: grids that are given, by input name.
+        io: the type of the file's inputs and outputs.
+        head: ``softmax`` for a classifier with scores.
+        classifier: puts metadata and labels into the file.
+        grid: of the weights that were not trained.
+        progress: shown.
+
+    Raises:
+        ExportError: an operation without an int8 form, a value that cannot be used; names node or layer.
+        DataError: the calibration set is empty or has the wrong shape.
+    """
+    _check_operations(model)
+    weights = fold_model(model, {f"{name}.weight": weight for name, weight in trained.items()}, grid=grid)
+    ranges = calibrate(model, samples, calibration, progress=progress or Silent())
+    grids = activation_grids(model, ranges, pinned or {})
+    notes = drop_unreachable_channels(model, weights, grids)
+    qdq = place_qdq(model, weights, grids)
+    conversion = convert_qdq(qdq, io=io, head=head)
+    content = tflite_bytes(conversion.graph, classifier)
+    return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
+
+
+def check_convertible(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> None:
+    """Go through a whole conversion with made-up ranges, so that what cannot be converted is told before training.
+
+    Args:
+        model: float, batch norms kept; changed in place.
+        io, head: as for :func:`make_artifact`.
+
+    Raises:
+        ExportError: names the first node at fault.
+    """
+    _check_operations(model)
+    weights = fold_model(model, {})
+    ranges = {str(value.name): (-1.0, 1.0) for value in activation_values(model)}
+    qdq = place_qdq(model, weights, activation_grids(model, ranges, {}))
+    convert_qdq(qdq, io=io, head=head)
+
+
+def tflite_bytes(graph: Graph, classifier: ImageClassifier | None) -> bytes:
+    """The file of a graph, with metadata and labels for a classifier."""
+    if classifier is None:
+        return write_graph(graph)
+    return append_files(write_graph(add_metadata(graph, classifier)), {"labels.txt": labels_text(classifier.labels)})
+
+
+def labels_text(labels: tuple[str, ...]) -> bytes:
+    """``labels.txt``: a class name a line."""
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
+def _check_operations(model: ir.Model) -> None:
+    nodes = [node for node in unsupported_nodes(model) if node.op_type != "BatchNormalization"]
+    if nodes:
+        node = nodes[0]
+        others = sorted({other.op_type for other in nodes[1:]} - {node.op_type})
+        more = f", and so have {', '.join(others)}" if others else ""
+        raise ExportError(
+            f"the operation {node.op_type} has no int8 form in TFLite that edgeq knows{more}",
+            where=f"node {node.name}",
+            wanted=f"one of {', '.join(sorted(OPERATIONS))}",
+            remedy="replace it in the network",
+        )

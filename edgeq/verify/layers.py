@@ -1,0 +1,218 @@
+"""Layer by layer: every operation computed from the same input codes in three ways, so that no difference is passed on.
+
+The reference kernels run the whole file once; their codes are then fed to each operation by itself, in LiteRT with
+XNNPACK and in onnxruntime. Both runtimes get a model in which every operation reads inputs of the model and writes
+outputs of it, so one run checks all. onnxruntime computes with its optimizations off: dequantized, in float, rounded
+once - an arithmetic that shares nothing with TFLite's integer kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgeq.tflite.lower import OUTPUT_SUFFIX, TO_NCHW
+from edgeq.tflite.model import Graph, Operator, Tensor
+from edgeq.tflite.write import write_graph
+from edgeq.verify.litert import delegated_operators, load, run_all_tensors
+from edgeq.verify.reasons import refusal_reason
+from edgeq.verify.report import LayerParity
+
+__all__ = ["compare_layers", "cut_graph", "cut_qdq"]
+
+Codes = dict[str, NDArray[Any]]
+
+
+def compare_layers(
+    content: bytes,
+    graph: Graph,
+    qdq: ir.Model,
+    column_order: dict[str, NDArray[np.intp]],
+    inputs: list[NDArray[Any]],
+) -> list[LayerParity]:
+    """Compare each operation of a file in LiteRT's reference kernels, XNNPACK and onnxruntime.
+
+    Args:
+        content: the .tflite file.
+        graph: the same, read.
+        qdq: the QDQ ONNX model it was made from.
+        column_order: of :class:`edgeq.tflite.convert.Conversion`.
+        inputs: samples as the file takes them, an array an input.
+
+    Returns:
+        A row an operation, in order.
+    """
+    tensors = run_all_tensors(content, inputs)
+    codes = {graph.tensors[index].name: values for index, values in tensors.items()}
+    xnnpack = _run_cut_graph(graph, codes)
+    onnx_codes = _run_cut_qdq(qdq, codes, column_order)
+    delegated = delegated_operators(content)
+    rows = []
+    for i, operator in enumerate(graph.operators):
+        name = graph.tensors[operator.outputs[0]].name
+        other = onnx_codes.get(name)
+        rows.append(
+            LayerParity(
+                name=name,
+                operation=operator.kind,
+                onnx_difference=None if other is None else _difference(other, codes[name]),
+                xnnpack_difference=_difference(xnnpack[name], codes[name]),
+                delegated=i in delegated,
+                reason="" if i in delegated else refusal_reason(graph, operator),
+            )
+        )
+    return rows
+
+
+def _difference(first: NDArray[Any], second: NDArray[Any]) -> int:
+    """The largest difference in codes; of float tensors, in float32 units in the last place."""
+    if first.dtype == np.float32:
+        first, second = (array.view(np.int32).astype(np.int64) for array in (first, second.astype(np.float32)))
+    return int(np.abs(first.astype(np.int64) - second.astype(np.int64)).max(initial=0))
+
+
+# --- TFLite ---------------------------------------------------------------------------------------
+
+
+def cut_graph(graph: Graph) -> Graph:
+    """The graph with every operation on its own: activations it reads are inputs, what it writes is an output."""
+    tensors = list(graph.tensors)
+    outputs: list[int] = []
+    inputs: list[int] = []
+    operators: list[Operator] = []
+    for operator in graph.operators:
+        written = []
+        for index in operator.outputs:
+            tensors.append(_renamed(graph.tensors[index]))
+            written.append(len(tensors) - 1)
+        inputs += [i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None and i not in inputs]
+        outputs += written
+        operators.append(replace(operator, outputs=tuple(written)))
+    names = [tensors[i].name for i in inputs]
+    results = [tensors[i].name for i in outputs]
+    return Graph(tuple(tensors), tuple(operators), tuple(inputs), tuple(outputs), tuple(names), tuple(results))
+
+
+def _renamed(tensor: Tensor) -> Tensor:
+    return replace(tensor, name=f"{tensor.name}/computed")
+
+
+def _run_cut_graph(graph: Graph, codes: Codes) -> Codes:
+    cut = cut_graph(graph)
+    interpreter = load(write_graph(cut))
+    slots = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
+    results = {detail["name"].removesuffix("/computed"): detail["index"] for detail in interpreter.get_output_details()}
+    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in results}
+    for i in range(len(next(iter(codes.values())))):
+        for name, slot in slots.items():
+            interpreter.set_tensor(slot, codes[name][i : i + 1])
+        interpreter.invoke()
+        for name, index in results.items():
+            rows[name].append(interpreter.get_tensor(index))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+# --- ONNX -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CutModel:
+    """A QDQ model taken apart at every quantized activation.
+
+    Attributes:
+        proto: the model.
+        inputs: by tensor name, the model input that takes its codes.
+        outputs: by tensor name, the model output that gives its codes as computed.
+        shifts: by tensor name, what to add to int8 codes for this model's own type (128 for uint8).
+    """
+
+    proto: onnx.ModelProto
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    shifts: dict[str, int]
+
+
+def cut_qdq(model: ir.Model) -> CutModel:
+    """Cut a QDQ model between each activation's QuantizeLinear and DequantizeLinear."""
+    proto = ir.to_proto(model)
+    graph = proto.graph
+    constants = {item.name for item in graph.initializer}
+    zero_types = {item.name: item.data_type for item in graph.initializer}
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    shifts: dict[str, int] = {}
+    for node in graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0] in constants:
+            continue
+        name = node.input[0].removesuffix(OUTPUT_SUFFIX)
+        kind = zero_types.get(node.input[2], onnx.TensorProto.UINT8) if len(node.input) > 2 else onnx.TensorProto.UINT8
+        shape = _static_shape(graph, node.input[0])
+        fed = f"{node.output[0]}/fed"
+        for user in graph.node:
+            if user.op_type == "DequantizeLinear" and user.input[0] == node.output[0]:
+                user.input[0] = fed
+        inputs[name], outputs[name] = fed, node.output[0]
+        shifts[name] = 128 if kind == onnx.TensorProto.UINT8 else 0
+        graph.input.append(onnx.helper.make_tensor_value_info(fed, kind, shape))
+    kept = {value.name for value in graph.input}
+    del graph.output[:]
+    known = {info.name for info in graph.value_info}
+    for name, result in outputs.items():
+        kind = onnx.TensorProto.UINT8 if shifts[name] else onnx.TensorProto.INT8
+        graph.output.append(onnx.helper.make_tensor_value_info(result, kind, None))
+        assert result not in kept
+    for info in [info for info in graph.value_info if info.name in known & set(outputs.values())]:
+        graph.value_info.remove(info)
+    return CutModel(proto, inputs, outputs, shifts)
+
+
+def _static_shape(graph: onnx.GraphProto, name: str) -> list[int] | None:
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        if info.name == name:
+            return [size.dim_value or 1 for size in info.type.tensor_type.shape.dim]
+    return None
+
+
+def _run_cut_qdq(qdq: ir.Model, codes: Codes, column_order: dict[str, NDArray[np.intp]]) -> Codes:
+    import onnxruntime
+
+    cut = cut_qdq(qdq)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(cut.proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    float_inputs = [item for item in session.get_inputs() if item.name not in cut.inputs.values()]
+    fed = {name: _to_onnx(codes[name], name, column_order, cut.shifts[name]) for name in cut.inputs if name in codes}
+    wanted = {name: result for name, result in cut.outputs.items() if name in codes}
+    first = {item.name for item in qdq.graph.inputs}
+    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted if name not in first}
+    for i in range(len(next(iter(codes.values())))):
+        feed = {cut.inputs[name]: values[i : i + 1] for name, values in fed.items()}
+        for item in float_inputs:  # the network's own input: its codes stand for it, so any value will do
+            feed[item.name] = np.zeros([s if isinstance(s, int) else 1 for s in item.shape], np.float32)
+        results = session.run([wanted[name] for name in rows], feed)
+        for name, values in zip(rows, results, strict=True):
+            rows[name].append(_to_tflite(values, name, column_order, cut.shifts[name]))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _to_onnx(codes: NDArray[Any], name: str, order: dict[str, NDArray[np.intp]], shift: int) -> NDArray[Any]:
+    if codes.ndim == 4:
+        codes = codes.transpose(TO_NCHW)
+    if name in order:
+        restored = np.empty_like(codes)
+        restored[:, order[name]] = codes
+        codes = restored
+    return np.ascontiguousarray(codes if not shift else (codes.astype(np.int16) + shift).astype(np.uint8))
+
+
+def _to_tflite(codes: NDArray[Any], name: str, order: dict[str, NDArray[np.intp]], shift: int) -> NDArray[Any]:
+    codes = codes if not shift else (codes.astype(np.int16) - shift).astype(np.int8)
+    if codes.ndim == 4:
+        codes = codes.transpose(0, 2, 3, 1)
+    return codes[:, order[name]] if name in order else codes
