@@ -1,0 +1,71 @@
+"""``edgeq doctor``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+
+import click
+
+from edgeq.cli.console import print_table
+
+__all__ = ["command"]
+
+NEEDED = (
+    "torch",
+    "lightning",
+    "onnx",
+    "onnxscript",
+    "onnx-ir",
+    "onnxruntime",
+    "ai-edge-litert",
+    "numpy",
+    "scikit-learn",
+)
+MIN_FREE_BYTES = 200_000_000
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(as_json: bool) -> None:
+    """Say what is installed, what is missing and what that costs."""
+    rows = [_python(), *(_package(name) for name in NEEDED), _processor(), _disk()]
+    missing = [name for name, state, _ in rows if state == "missing"]
+    if as_json:
+        click.echo(json.dumps([{"name": name, "state": state, "detail": text} for name, state, text in rows], indent=2))
+    else:
+        print_table("", ["", "state", ""], [list(row) for row in rows])
+    if missing:
+        from edgeq.errors import EdgeqError
+
+        raise EdgeqError("something that edgeq needs is missing", got=", ".join(missing), remedy="run make setup")
+
+
+def _python() -> tuple[str, str, str]:
+    return "python", "ok" if sys.version_info >= (3, 11) else "missing", platform.python_version()
+
+
+def _package(name: str) -> tuple[str, str, str]:
+    try:
+        return name, "ok", importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return name, "missing", "pip install edgeq brings it"
+
+
+def _processor() -> tuple[str, str, str]:
+    from edgeq.train.device import resolve_device, resolve_precision
+
+    device = resolve_device("auto")
+    precision = resolve_precision("auto", device)
+    speed = "" if precision == "bf16" else "; trains in float32, about three times slower than bf16"
+    return "training", "ok", f"{device.type}, {precision}, {os.cpu_count()} cores{speed}"
+
+
+def _disk() -> tuple[str, str, str]:
+    free = shutil.disk_usage(".").free
+    state = "ok" if free > MIN_FREE_BYTES else "low"
+    return "disk", state, f"{free / 1e9:.1f} GB free here"

@@ -1,0 +1,73 @@
+"""``edgeq export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeq.cli.console import make_progress
+from edgeq.cli.options import output_options, verbosity
+from edgeq.cli.quantize import print_manifest, quantize_options, request_from_options
+
+__all__ = ["command"]
+
+
+class _Shape(click.ParamType[tuple[int, ...]]):
+    name = "shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            sizes = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of sizes such as 3,224,224", param, ctx)
+        if not sizes or min(sizes) < 1:
+            self.fail(f"{value!r} has a size below 1", param, ctx)
+        return sizes
+
+
+@click.command(
+    "export",
+    epilog="""\b
+Example:
+  edgeq export --model nets.py:detector --checkpoint detector.safetensors \\
+      --input-shape 3,96,96 --calibration-data photos/ --out out/detector""",
+)
+@click.option("--model", required=True, metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY", help="The network.")
+@click.option(
+    "--input-shape", "shapes", type=_Shape(), multiple=True, required=True, metavar="C,H,W", help="Once an input."
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights, safetensors.")
+@click.option("--grid", "grid_file", type=click.Path(path_type=Path), metavar="FILE", help="grid.safetensors to keep.")
+@click.option("--classes", type=click.IntRange(2), default=10, help="Outputs of a built-in network [10].")
+@quantize_options
+@output_options
+def command(
+    model: str,
+    shapes: tuple[tuple[int, ...], ...],
+    checkpoint: Path | None,
+    grid_file: Path | None,
+    classes: int,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Any PyTorch network to int8 TFLite and ONNX."""
+    from edgeq.posttraining import export_module
+
+    manifest = export_module(
+        model,
+        shapes,
+        request_from_options(options),
+        out,
+        checkpoint=checkpoint,
+        grid_file=grid_file,
+        classes=classes,
+        progress=make_progress(verbosity(quiet, verbose)),
+    )
+    print_manifest(manifest, out, as_json)

@@ -1,0 +1,113 @@
+"""The ``edgeq`` command: finds subcommands without importing them, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from edgeq import __version__
+from edgeq.errors import EdgeqError
+
+__all__ = ["main"]
+
+# In the order of the flow. A command's module is imported when it is called or asked for help; the summary stands here
+# so that `edgeq --help` need not import any.
+COMMANDS = {
+    "build": "Train, export and verify: images in, a verified int8 TFLite and ONNX out.",
+    "train": "Train a network onto its grid; stop there.",
+    "export": "Any PyTorch network to int8 TFLite and ONNX.",
+    "quantize": "A float ONNX model to int8 TFLite and ONNX (post-training).",
+    "convert": "A QDQ ONNX model to int8 TFLite, codes and scales kept.",
+    "verify": "Check a build again, in every runtime.",
+    "inspect": "Operations, tensors, grids and sizes of a .tflite or .onnx file.",
+    "targets": "List the devices edgeq knows, or show one.",
+    "doctor": "Say what is installed, what is missing and what that costs.",
+}
+
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgeq.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: edgeq build --bits 8 --target cortex-a75",
+)
+@click.version_option(__version__, message="edgeq %(version)s")
+def cli() -> None:
+    """A PyTorch vision model to a verified int8 artifact on ARM, with every trained integer kept."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 an error told in one line, 2 usage, 130 interrupted."""
+    sys.exit(_run(args))
+
+
+def _run(args: list[str] | None) -> int:
+    try:
+        result: Any = cli.main(args, prog_name="edgeq", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return _fail("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EdgeqError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; a training goes on from its last epoch with --resume", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+        return 1
+    except OSError as error:
+        return _fail(_os_error_line(error), 1)
+    except MemoryError:
+        return _fail("not enough memory; use smaller images, a smaller --batch-size or fewer calibration samples", 1)
+
+
+def _os_error_line(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full; nothing was changed, free some space or choose another --out"
+    return " ".join(f"{where}{error.strerror or error}".split())
+
+
+def _fail(line: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        click.echo(f"{click.style('edgeq: error:', fg='red', bold=True)} {line}", err=True)
+    return code

@@ -1,0 +1,119 @@
+"""Options that several commands share, and how they become a recipe. An option given beats the recipe file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgeq.cli.console import Verbosity
+from edgeq.recipe import Recipe, load_recipe
+
+__all__ = ["output_options", "recipe_from_options", "recipe_options", "verbosity"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# Option (as click names its parameter) to the path of the recipe's field.
+FIELDS = {
+    "model": ("model",),
+    "bits": ("bits",),
+    "target": ("target",),
+    "seed": ("seed",),
+    "data": ("data", "path"),
+    "image_size": ("data", "image_size"),
+    "unreadable": ("data", "unreadable"),
+    "epochs": ("train", "epochs"),
+    "batch_size": ("train", "batch_size"),
+    "optimizer": ("train", "optimizer"),
+    "learning_rate": ("train", "learning_rate"),
+    "rate_schedule": ("train", "rate_schedule"),
+    "precision": ("train", "precision"),
+    "device": ("train", "device"),
+    "regularizer": ("regularizer", "function"),
+    "amplitude": ("regularizer", "amplitude"),
+    "schedule": ("regularizer", "schedule"),
+    "scale": ("regularizer", "scale"),
+    "calibration": ("quantize", "calibration"),
+    "io": ("quantize", "io"),
+}
+
+_RECIPE_OPTIONS = [
+    click.option("--model", metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY", help="The network [resnet20]."),
+    click.option("--data", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits]."),
+    click.option("--image-size", type=int, metavar="PIXELS", help="Resize and crop images to this side."),
+    click.option("--unreadable", type=click.Choice(["error", "skip"]), help="What an unreadable image does [error]."),
+    click.option("--bits", type=int, help="Bits a weight [8]."),
+    click.option("--target", metavar="NAME|FILE", help="The device [cortex-a75]."),
+    click.option("--regularizer", type=click.Choice(["sine", "cosine", "hat"]), help="The periodic function [sine]."),
+    click.option("--amplitude", type=float, help="Of the periodic term; the final value if dynamic."),
+    click.option("--schedule", type=click.Choice(["fixed", "dynamic"]), help="Of the amplitude [dynamic]."),
+    click.option("--scale", type=click.Choice(["tensor", "channel"]), help="One step a layer or a channel [tensor]."),
+    click.option("--epochs", type=int, help="Passes over the training images."),
+    click.option("--batch-size", type=int, help="Images a step."),
+    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="[sgd]"),
+    click.option("--learning-rate", type=float, help="The peak rate."),
+    click.option("--rate-schedule", type=click.Choice(["cosine", "onecycle"]), help="[onecycle]"),
+    click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), help="Of the training [auto]."),
+    click.option("--seed", type=int, help="Of weights, order, augmentation and calibration [0]."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="To train on [auto]."),
+    click.option("--calibration", metavar="NAME|FILE", help="How activations get their ranges [minmax]."),
+    click.option("--io", type=click.Choice(["uint8", "int8", "float32"]), help="Type of the file's ends [uint8]."),
+    click.option(
+        "--recipe",
+        "recipe_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A recipe in TOML; options given beside it win.",
+    ),
+]
+
+_OUTPUT_OPTIONS = [
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, all else on stderr."),
+    click.option("-q", "--quiet", is_flag=True, help="Only warnings and the result."),
+    click.option("-v", "--verbose", is_flag=True, help="More lines where there is no terminal."),
+]
+
+
+def recipe_options(function: _F) -> _F:
+    """Every option of the recipe."""
+    for option in reversed(_RECIPE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def output_options(function: _F) -> _F:
+    """``--json``, ``--quiet`` and ``--verbose``."""
+    for option in reversed(_OUTPUT_OPTIONS):
+        function = option(function)
+    return function
+
+
+def verbosity(quiet: bool, verbose: bool) -> Verbosity:
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.")
+    return "quiet" if quiet else "verbose" if verbose else "normal"
+
+
+def recipe_from_options(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
+    """The recipe file, or the defaults, with the options that were given.
+
+    Raises:
+        RecipeError: a key or value that cannot be used.
+    """
+    recipe = load_recipe(recipe_file) if recipe_file is not None else Recipe()
+    top: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        match FIELDS[name]:
+            case (key,):
+                top[key] = value
+            case (part, key):
+                parts.setdefault(part, {})[key] = value
+    for part, changes in parts.items():
+        top[part] = dataclasses.replace(getattr(recipe, part), **changes)
+    return dataclasses.replace(recipe, **top)

@@ -1,0 +1,243 @@
+"""What is in a .tflite or .onnx file: operations, tensors, grids, sizes, and how much of it is int8."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeq.errors import FormatError
+
+__all__ = ["Inspection", "OperationRow", "TensorRow", "inspect_file"]
+
+QUANTIZED = {"int8", "uint8", "int4", "int2", "int16"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """A tensor.
+
+    Attributes:
+        name, dtype: of the tensor.
+        shape: sizes; a string where symbolic.
+        size_bytes: of a constant; 0 otherwise.
+        grid: its scale and zero point in words; empty where there is none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    size_bytes: int
+    grid: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """An operation: its kind, what it writes and how many multiply-accumulates that takes (0 where it multiplies
+    none)."""
+
+    kind: str
+    output: str
+    shape: tuple[int | str, ...]
+    dtype: str
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A file, taken apart.
+
+    Attributes:
+        path, format, size_bytes: of the file; ``format`` is ``tflite`` or ``onnx``.
+        inputs, outputs: tensors at its ends.
+        operations: in execution order.
+        tensors: constants and activations.
+        facts: what else the file says: signature, metadata, opset.
+    """
+
+    path: str
+    format: str
+    size_bytes: int
+    inputs: tuple[TensorRow, ...]
+    outputs: tuple[TensorRow, ...]
+    operations: tuple[OperationRow, ...]
+    tensors: tuple[TensorRow, ...]
+    facts: dict[str, Any]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each operation occurs, most first."""
+        return dict(Counter(row.kind for row in self.operations).most_common())
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(row.size_bytes for row in self.tensors)
+
+    @property
+    def int8_share_of_constants(self) -> float:
+        """Share of the constants' bytes that are int8 codes, 0 to 1; int32 biases count as the rest."""
+        total = self.constant_bytes
+        return sum(row.size_bytes for row in self.tensors if row.dtype in ("int8", "uint8")) / total if total else 0.0
+
+    @property
+    def integer_share_of_operations(self) -> float:
+        """Share of the operations whose result is a quantized integer, 0 to 1."""
+        if not self.operations:
+            return 0.0
+        return sum(row.dtype in QUANTIZED for row in self.operations) / len(self.operations)
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.operations)
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Read a file and say what is in it.
+
+    Raises:
+        FormatError: it cannot be read, is damaged, or is neither TFLite nor ONNX.
+    """
+    if path.is_dir():
+        raise FormatError("is a folder", where=path, wanted="a .tflite or .onnx file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise FormatError("cannot be read", where=path, got=error.strerror) from error
+    if head[4:8] == b"TFL3":
+        return _inspect_tflite(path)
+    if path.suffix == ".onnx":
+        return _inspect_onnx(path)
+    raise FormatError("is neither a TFLite nor an ONNX file", where=path, wanted="TFL3 at byte 4, or a name in .onnx")
+
+
+# --- TFLite ---------------------------------------------------------------------------------------
+
+
+def _inspect_tflite(path: Path) -> Inspection:
+    from edgeq.tflite.read import read_file
+
+    graph = read_file(path)
+    rows = tuple(_tflite_row(tensor) for tensor in graph.tensors)
+    operations = tuple(
+        OperationRow(
+            operator.kind,
+            rows[operator.outputs[0]].name if operator.outputs else "",
+            rows[operator.outputs[0]].shape if operator.outputs else (),
+            rows[operator.outputs[0]].dtype if operator.outputs else "",
+            _tflite_macs(graph, operator),
+        )
+        for operator in graph.operators
+    )
+    facts: dict[str, Any] = {"description": graph.description, "signature_inputs": list(graph.input_names)}
+    facts["signature_outputs"] = list(graph.output_names)
+    facts["metadata"] = {name: len(content) for name, content in graph.metadata.items()}
+    if (version := graph.metadata.get("min_runtime_version")) is not None:
+        facts["min_runtime_version"] = version.rstrip(b"\0").decode("ascii", "replace")
+    return Inspection(
+        path=str(path),
+        format="tflite",
+        size_bytes=path.stat().st_size,
+        inputs=tuple(rows[i] for i in graph.inputs),
+        outputs=tuple(rows[i] for i in graph.outputs),
+        operations=operations,
+        tensors=rows,
+        facts=facts,
+    )
+
+
+def _tflite_row(tensor: Any) -> TensorRow:
+    grid = ""
+    if tensor.quantization is not None:
+        scale, zero = tensor.quantization.scale, tensor.quantization.zero_point
+        if scale.size == 1:
+            grid = f"{scale[0]:.6g} * (q - {zero[0]})" if zero[0] else f"{scale[0]:.6g} * q"
+        else:
+            grid = f"{scale.size} scales {scale.min():.4g} to {scale.max():.4g} along axis {tensor.quantization.axis}"
+    size = 0 if tensor.data is None else int(tensor.data.nbytes)
+    return TensorRow(tensor.name, tensor.dtype, tensor.shape, size, grid)
+
+
+def _tflite_macs(graph: Any, operator: Any) -> int:
+    if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or len(operator.inputs) < 2:
+        return 0
+    weight = graph.tensors[operator.inputs[1]].shape
+    result = graph.tensors[operator.outputs[0]].shape
+    if operator.kind == "CONV_2D":
+        return int(math.prod(result) * math.prod(weight[1:]))
+    if operator.kind == "DEPTHWISE_CONV_2D":
+        return int(math.prod(result) * math.prod(weight[1:3]))
+    return int(math.prod(result) * (weight[-1] if weight else 0))
+
+
+# --- ONNX -----------------------------------------------------------------------------------------
+
+
+def _inspect_onnx(path: Path) -> Inspection:
+    from edgeq.onnx_file import load_onnx
+
+    model = load_onnx(path)
+    grids: dict[str, str] = {}
+    for node in model.graph:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            text = _onnx_grid(node)
+            for value in (node.inputs[0], node.outputs[0]):
+                if value is not None:
+                    grids.setdefault(str(value.name), text)
+    constants = tuple(_onnx_row(value, grids) for value in model.graph.initializers.values())
+    activations = tuple(_onnx_row(value, grids) for node in model.graph for value in node.outputs)
+    operations = []
+    for node in model.graph:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        row = _onnx_row(node.outputs[0], grids)
+        users = [user.op_type for user, _ in node.outputs[0].uses()]
+        dtype = "int8" if users and all(user == "QuantizeLinear" for user in users) else row.dtype
+        operations.append(OperationRow(node.op_type, row.name, row.shape, dtype, _onnx_macs(node)))
+    return Inspection(
+        path=str(path),
+        format="onnx",
+        size_bytes=path.stat().st_size,
+        inputs=tuple(_onnx_row(value, grids) for value in model.graph.inputs),
+        outputs=tuple(_onnx_row(value, grids) for value in model.graph.outputs),
+        operations=tuple(operations),
+        tensors=constants + activations,
+        facts={"opset": model.opset_imports.get("", 0), "producer": model.producer_name or ""},
+    )
+
+
+def _onnx_grid(node: Any) -> str:
+    scale = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
+    if scale is None:
+        return "computed"
+    values = scale.numpy()
+    if values.size != 1:
+        return f"{values.size} scales {values.min():.4g} to {values.max():.4g}"
+    zero = node.inputs[2].const_value if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    point = 0 if zero is None else int(zero.numpy().ravel()[0])
+    return f"{float(values.ravel()[0]):.6g} * (q - {point})" if point else f"{float(values.ravel()[0]):.6g} * q"
+
+
+def _onnx_row(value: Any, grids: dict[str, str]) -> TensorRow:
+    shape = () if value.shape is None else tuple(s if isinstance(s, int) else str(s) for s in value.shape)
+    dtype = (
+        "unknown"
+        if value.dtype is None
+        else {"float": "float32"}.get(value.dtype.name.lower(), value.dtype.name.lower())
+    )
+    size = 0 if value.const_value is None else int(value.const_value.nbytes)
+    return TensorRow(str(value.name), dtype, shape, size, grids.get(str(value.name), ""))
+
+
+def _onnx_macs(node: Any) -> int:
+    if node.op_type not in ("Conv", "Gemm", "MatMul") or node.inputs[1] is None or node.inputs[1].shape is None:
+        return 0
+    weight, result = node.inputs[1].shape, node.outputs[0].shape
+    if result is None or not all(isinstance(size, int) for size in (*weight, *result)):
+        return 0
+    if node.op_type == "Conv":
+        return int(math.prod(result) * math.prod(weight[1:]))
+    inner = weight[1] if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) else weight[-2]
+    return int(math.prod(result) * inner)

@@ -1,0 +1,78 @@
+"""``manifest.json``: what was built, from what, how well it does and how that was checked."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeq import __version__
+from edgeq.errors import FormatError
+from edgeq.grid import QuantizedWeight
+
+__all__ = ["SCHEMA", "artifact_entries", "layer_entries", "package_versions", "read_manifest", "write_manifest"]
+
+SCHEMA = 1
+PACKAGES = ("torch", "lightning", "onnx", "onnxruntime", "onnxscript", "ai-edge-litert", "numpy")
+
+
+def package_versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    versions = {"edgeq": __version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def layer_entries(table: Mapping[str, QuantizedWeight]) -> list[dict[str, Any]]:
+    """A row a quantized layer: its shape, grid and the fingerprint of its integers."""
+    return [
+        {
+            "name": name,
+            "shape": list(weight.codes.shape),
+            "bits": weight.grid.bits,
+            "step": [float(step) for step in weight.step],
+            "codes_sha256": hashlib.sha256(weight.codes.tobytes()).hexdigest(),
+            "distance": round(weight.distance, 6),
+        }
+        for name, weight in table.items()
+    ]
+
+
+def artifact_entries(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Path, size and fingerprint of each file that is there."""
+    entries = []
+    for name in names:
+        path = folder / name
+        if path.is_file():
+            content = path.read_bytes()
+            entries.append({"path": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
+    return entries
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises:
+        FormatError: unreadable, no JSON, or of a schema this edgeq does not know.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError("cannot be read", where=path, got=error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError("is no JSON", where=path, got=error) from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+        raise FormatError("is a manifest of another schema", where=path, got=got, wanted=SCHEMA)
+    return manifest

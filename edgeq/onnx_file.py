@@ -1,0 +1,91 @@
+"""Read an .onnx file from outside: checked, shapes inferred, the batch fixed to 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx.external_data_helper import uses_external_data
+
+from edgeq.errors import FormatError
+
+__all__ = ["load_onnx"]
+
+MAX_FILE_BYTES = 2**31 - 1
+OPSETS = range(13, 24)  # 13: the first with a QuantizeLinear a channel; 23: the newest that onnxruntime 1.22 runs
+
+
+def load_onnx(path: Path) -> ir.Model:
+    """Read a model.
+
+    Args:
+        path: a file of at most 2 GiB without external data, opset 13 to 23.
+
+    Returns:
+        The model, with constants folded into initializers, shapes inferred and a symbolic batch set to 1.
+
+    Raises:
+        FormatError: it cannot be read, is no valid ONNX, uses external data or another opset.
+    """
+    proto = _read(path)
+    opset = next((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if opset not in OPSETS:
+        wanted = f"{OPSETS.start} to {OPSETS.stop - 1}"
+        remedy = "export it again with another opset_version" if opset else "is it an ONNX model?"
+        raise FormatError("the opset is not supported", where=path, got=opset, wanted=wanted, remedy=remedy)
+    for tensor in proto.graph.initializer:
+        if uses_external_data(tensor):
+            raise FormatError(
+                "keeps its weights in another file", where=path, got=tensor.name, remedy="save it as one file"
+            )
+    try:
+        _fix_batch(proto)
+        onnx.checker.check_model(proto)
+        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        detail = " ".join(str(error).split())[:300]
+        raise FormatError("is no valid ONNX model", where=path, got=detail) from error
+    model = ir.from_proto(proto)
+    _constants_to_initializers(model)
+    return model
+
+
+def _read(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise FormatError("is too large", where=path, got=f"{size} bytes", wanted="at most 2 GiB")
+        return onnx.load_model_from_string(path.read_bytes())
+    except OSError as error:
+        raise FormatError("cannot be read", where=path, got=error.strerror) from error
+    except FormatError:
+        raise
+    except Exception as error:  # protobuf raises DecodeError, which is its own business
+        raise FormatError("is no ONNX file", where=path, got=" ".join(str(error).split())[:200]) from error
+
+
+def _fix_batch(proto: Any) -> None:
+    """A symbolic first dimension of an input is the batch: TFLite files are made for one image."""
+    stale = False
+    for value in (*proto.graph.input, *proto.graph.output):
+        shape = value.type.tensor_type.shape
+        if shape.dim and not shape.dim[0].HasField("dim_value"):
+            shape.dim[0].dim_value = 1
+            stale = True
+    if stale:
+        del proto.graph.value_info[:]
+
+
+def _constants_to_initializers(model: ir.Model) -> None:
+    for node in list(model.graph):
+        if node.op_type == "Constant" and "value" in node.attributes:
+            value = node.outputs[0]
+            tensor = node.attributes.get_tensor("value")
+            assert tensor is not None
+            fresh = ir.Value(name=value.name, shape=ir.Shape(tensor.numpy().shape), type=ir.TensorType(tensor.dtype))
+            fresh.const_value = tensor
+            value.replace_all_uses_with(fresh)
+            model.graph.remove(node, safe=True)
+            model.graph.register_initializer(fresh)

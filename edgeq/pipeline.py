@@ -1,0 +1,363 @@
+"""The whole of ``edgeq build``: data, training, snap, export, verification, output folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.calibrate import load_calibration
+from edgeq.errors import ExportError
+from edgeq.grid import QuantizedWeight
+from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions, write_manifest
+from edgeq.progress import Progress, Silent
+from edgeq.recipe import Recipe, recipe_to_toml
+from edgeq.stages import StageClock
+from edgeq.targets import load_target
+from edgeq.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from torch import nn
+
+    from edgeq.artifact import Artifact
+    from edgeq.data import ImageData
+    from edgeq.tflite.convert import Head
+    from edgeq.train import TrainResult
+    from edgeq.verify import Verification
+
+__all__ = ["BuildResult", "build", "calibration_samples", "train_only"]
+
+OUTPUTS = (
+    "model.tflite",
+    "model.onnx",
+    "checkpoint.safetensors",
+    "grid.safetensors",
+    "labels.txt",
+    "recipe.toml",
+    "golden.npz",
+    "report.html",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A finished build.
+
+    Attributes:
+        out: the output folder.
+        manifest: what its ``manifest.json`` says.
+        verification: what was compared, in full.
+        notes: what the user should know of the conversion.
+    """
+
+    out: Path
+    manifest: dict[str, Any]
+    verification: Verification
+    notes: tuple[str, ...]
+
+
+def build(
+    recipe: Recipe, out: Path, *, resume: bool = False, command: str = "", progress: Progress | None = None
+) -> BuildResult:
+    """Train a network onto its grid, export it and prove the result.
+
+    Args:
+        recipe: every choice.
+        out: the output folder; written whole at the end or not at all.
+        resume: go on from the last checkpoint of an interrupted build.
+        command: the command line, for the report.
+        progress: shown.
+
+    Raises:
+        EdgeqError: anything about recipe, data, network or files that is not as it should be; VerifyError when two
+            runtimes or two files do not agree. ``out`` is then as it was.
+    """
+    clock = StageClock(progress or Silent())
+    progress = clock.progress
+    load_target(recipe.target)
+    load_calibration(recipe.quantize.calibration)
+    with open_workspace(out, resume=resume) as work:
+        with clock.stage("data", "Data"):
+            data = _load_data(recipe, progress)
+            recipe = _resolve(recipe, data)
+        with clock.stage("model", "Network"):
+            model = _make_model(recipe, data)
+        with clock.stage("train", "Training"):
+            training = _train(model, data, recipe, work, resume, progress)
+        with clock.stage("snap", "Snap to the grid"):
+            trained, logits = _snap(model, data, recipe, work.folder, progress)
+        with clock.stage("export", "Export"):
+            artifact = _export(model, data, trained, recipe, logits["snapped"], progress)
+            _write_artifact(artifact, trained, data, recipe, work.folder)
+        with clock.stage("verify", "Verify"):
+            found = _verify(artifact, trained, data, logits, recipe, progress)
+        with clock.stage("report", "Report"):
+            manifest = _manifest(recipe, data, trained, found, training, clock, work.folder)
+            _write_report(manifest, recipe, data, trained, found, training, command, work.folder)
+            manifest["artifacts"] = artifact_entries(work.folder, OUTPUTS)
+        manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
+        write_manifest(work.folder / "manifest.json", manifest)
+        work.commit()
+    return BuildResult(work.out, manifest, found, artifact.notes)
+
+
+def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
+    from edgeq.data import load_data
+
+    return load_data(
+        recipe.data.path, image_size=recipe.data.image_size, unreadable=recipe.data.unreadable, progress=progress
+    )
+
+
+def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
+    """Fill in what depends on the data, so that the recipe in the output folder says it."""
+    if recipe.train.flip is not None:
+        return recipe
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, flip=data.mirrors))
+
+
+def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
+    """The network, and the certainty that it can be converted before hours go into its training."""
+    from edgeq.artifact import check_convertible
+    from edgeq.export.float_onnx import export_float
+    from edgeq.models import create_model
+    from edgeq.snap import quantized_layers
+
+    model = create_model(recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed)
+    if not quantized_layers(model):
+        raise ExportError("the network has no Conv2d or Linear layer", where=recipe.model)
+    head: Head = "softmax" if recipe.quantize.io == "uint8" else "none"
+    check_convertible(
+        export_float(model, [data.input_shape], output_names=["logits"]), io=recipe.quantize.io, head=head
+    )
+    return model
+
+
+def _train(
+    model: nn.Module, data: ImageData, recipe: Recipe, work: Workspace, resume: bool, progress: Progress
+) -> TrainResult:
+    from edgeq.train import train
+
+    return train(model, data, recipe, work.folder, resume=resume, progress=progress)
+
+
+def _snap(
+    model: nn.Module, data: ImageData, recipe: Recipe, folder: Path, progress: Progress
+) -> tuple[dict[str, QuantizedWeight], dict[str, NDArray[np.float32]]]:
+    """Save the float network, round it, and run the test set through both."""
+    from edgeq.models import save_weights
+    from edgeq.snap import save_grid, snap
+    from edgeq.verify.pytorch import run_pytorch
+
+    save_weights(model, folder / "checkpoint.safetensors")
+    logits = {"float": run_pytorch(model, data.test_images, progress=progress, label="PyTorch, float")}
+    trained = snap(model, recipe.grid, per_channel=recipe.regularizer.scale == "channel")
+    save_grid(trained, folder / "grid.safetensors")
+    logits["snapped"] = run_pytorch(model, data.test_images, progress=progress, label="PyTorch, snapped")
+    return trained, logits
+
+
+def _export(
+    model: nn.Module,
+    data: ImageData,
+    trained: Mapping[str, QuantizedWeight],
+    recipe: Recipe,
+    logits: NDArray[np.float32],
+    progress: Progress,
+) -> Artifact:
+    from edgeq.artifact import make_artifact
+    from edgeq.export.activations import PIXEL_GRID
+    from edgeq.export.float_onnx import export_float
+    from edgeq.tflite.metadata import ImageClassifier
+
+    calibration = load_calibration(recipe.quantize.calibration)
+    float_model = export_float(model, [data.input_shape], output_names=["logits"])
+    _check_float_export(float_model, data, logits)
+    samples = calibration_samples(data, calibration.samples, recipe.seed)
+    scores = recipe.quantize.io == "uint8"
+    return make_artifact(
+        float_model,
+        trained,
+        {"input": samples},
+        calibration,
+        pinned={"input": PIXEL_GRID},
+        io=recipe.quantize.io,
+        head="softmax" if scores else "none",
+        classifier=ImageClassifier(f"{recipe.model} on {data.name}", data.classes, scores=scores),
+        progress=progress,
+    )
+
+
+def calibration_samples(data: ImageData, count: int, seed: int) -> NDArray[np.float32]:
+    """Training images drawn by seed, without repetition, as the network takes them: float32 [S, C, H, W]."""
+    import torch
+
+    from edgeq.data import normalize
+
+    order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:count]
+    samples: NDArray[np.float32] = normalize(data.train_images[order]).numpy()
+    return samples
+
+
+def _check_float_export(model: ir.Model, data: ImageData, logits: NDArray[np.float32]) -> None:
+    """The float ONNX model must compute what PyTorch computes; float32 sums in another order differ by about 1e-5."""
+    from edgeq.verify.onnx_runtime import run_onnx
+
+    few = data.test_images[:4].numpy()
+    found = run_onnx(model, few)
+    scale = max(float(np.abs(logits[: len(few)]).max()), 1e-6)
+    error = float(np.abs(found - logits[: len(few)]).max()) / scale
+    if not error < 1e-3:
+        raise ExportError(
+            "the ONNX export does not compute what PyTorch computes",
+            got=f"a relative difference of {error:.2g}",
+            wanted="less than 0.001",
+            remedy="please report this network",
+        )
+
+
+def _write_artifact(
+    artifact: Artifact, trained: Mapping[str, QuantizedWeight], data: ImageData, recipe: Recipe, folder: Path
+) -> None:
+    from edgeq.artifact import labels_text
+
+    (folder / "model.tflite").write_bytes(artifact.content)
+    (folder / "model.onnx").write_bytes(artifact.onnx_bytes)
+    (folder / "labels.txt").write_bytes(labels_text(data.classes))
+    (folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
+
+
+def _verify(
+    artifact: Artifact,
+    trained: Mapping[str, QuantizedWeight],
+    data: ImageData,
+    logits: Mapping[str, NDArray[np.float32]],
+    recipe: Recipe,
+    progress: Progress,
+) -> Verification:
+    from edgeq.verify import verify
+
+    return verify(
+        artifact.content,
+        artifact.qdq,
+        trained,
+        artifact.conversion.column_order,
+        data.test_images.numpy(),
+        data.test_labels.numpy(),
+        logits,
+        io=recipe.quantize.io,
+        progress=progress,
+    )
+
+
+def _manifest(
+    recipe: Recipe,
+    data: ImageData,
+    trained: Mapping[str, QuantizedWeight],
+    found: Verification,
+    training: TrainResult,
+    clock: StageClock,
+    folder: Path,
+) -> dict[str, Any]:
+    """``manifest.json``, and ``golden.npz`` beside it."""
+    from edgeq.golden import save_golden
+
+    save_golden(folder / "golden.npz", found.golden_inputs, found.golden_outputs)
+    return {
+        **_manifest_head(recipe, data, training),
+        "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
+        "layers": layer_entries(trained),
+        "parity": {
+            "max_code_difference": found.max_code_difference,
+            "top1_agreement": found.top1_agreement,
+            "samples": found.samples,
+            "layer_samples": found.layer_samples,
+            "codes": found.codes,
+            "codes_kept": found.codes_kept,
+            "layers": [dataclasses.asdict(layer) for layer in found.layers],
+        },
+        "artifacts": artifact_entries(folder, OUTPUTS),
+        "stages": [dataclasses.asdict(time) for time in clock.times],
+        "bench": [],
+    }
+
+
+def _manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dict[str, Any]:
+    versions = package_versions()
+    return {
+        "schema": SCHEMA,
+        "edgeq": versions["edgeq"],
+        "versions": versions,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": recipe.seed,
+        "data": {
+            "name": data.name,
+            "train": len(data.train_images),
+            "test": len(data.test_images),
+            "sha256": data.sha256,
+        },
+        "training": {
+            "images_per_second": round(training.images_per_second, 1),
+            "precision": training.precision,
+            "device": training.device,
+        },
+    }
+
+
+def _write_report(
+    manifest: dict[str, Any],
+    recipe: Recipe,
+    data: ImageData,
+    trained: Mapping[str, QuantizedWeight],
+    found: Verification,
+    training: TrainResult,
+    command: str,
+    folder: Path,
+) -> None:
+    from edgeq.report.gather import gather_report
+    from edgeq.report.page import render_report
+
+    page = render_report(
+        gather_report(manifest, data, trained, found, training, folder / "checkpoint.safetensors", command, recipe)
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+    """``edgeq train``: the first half of :func:`build`; what it leaves is what ``edgeq export`` takes.
+
+    Returns:
+        The manifest written to ``out``.
+    """
+    clock = StageClock(progress or Silent())
+    with open_workspace(out, resume=resume) as work:
+        with clock.stage("data", "Data"):
+            data = _load_data(recipe, clock.progress)
+            recipe = _resolve(recipe, data)
+        with clock.stage("model", "Network"):
+            model = _make_model(recipe, data)
+        with clock.stage("train", "Training"):
+            training = _train(model, data, recipe, work, resume, clock.progress)
+        with clock.stage("snap", "Snap to the grid"):
+            trained, logits = _snap(model, data, recipe, work.folder, clock.progress)
+        labels = data.test_labels.numpy()
+        accuracy = {
+            name: round(100 * float((rows.argmax(axis=1) == labels).mean()), 4) for name, rows in logits.items()
+        }
+        (work.folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
+        manifest = {
+            **_manifest_head(recipe, data, training),
+            "accuracy": {**accuracy, "samples": len(labels)},
+            "layers": layer_entries(trained),
+            "artifacts": artifact_entries(work.folder, OUTPUTS),
+            "stages": [dataclasses.asdict(time) for time in clock.times],
+        }
+        write_manifest(work.folder / "manifest.json", manifest)
+        work.commit()
+    return manifest

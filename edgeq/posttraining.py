@@ -1,0 +1,286 @@
+"""Networks that were not trained here: any module or float ONNX model to int8, and QDQ ONNX to TFLite."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.errors import DataError, ExportError, ModelError
+from edgeq.grid import Grid, QuantizedWeight
+from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions, write_manifest
+from edgeq.progress import Progress, Silent
+from edgeq.stages import StageClock
+from edgeq.workspace import open_workspace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgeq.calibrate import CalibrationRecipe
+    from edgeq.tflite.convert import Conversion, Interface
+    from edgeq.verify import LayerParity
+
+__all__ = ["ExportRequest", "convert_file", "export_module", "quantize_file"]
+
+OUTPUTS = ("model.tflite", "model.onnx", "grid.safetensors")
+PARITY_SAMPLES = 4
+
+Samples = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """How a network that was not trained here is exported.
+
+    Attributes:
+        calibration_data: a folder or archive of images, or a .npz with a float32 array an input.
+        calibration: a recipe of ``calibration/`` by name, or a TOML file.
+        grid: bits and function of the weights.
+        per_channel: one step an output channel (after the batch-norm fold) or one a tensor (before it).
+        io: type of the file's ends; None: uint8 for images, int8 for arrays.
+    """
+
+    calibration_data: str
+    calibration: str = "minmax"
+    grid: Grid = dataclasses.field(default_factory=Grid)
+    per_channel: bool = True
+    io: Interface | None = None
+
+
+def export_module(
+    model_name: str,
+    input_shapes: Sequence[tuple[int, ...]],
+    request: ExportRequest,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    grid_file: Path | None = None,
+    classes: int = 10,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """``edgeq export``: a PyTorch network to int8 TFLite and ONNX.
+
+    Args:
+        model_name: a built-in name, ``package.module:factory`` or ``FILE.py:factory``.
+        input_shapes: of each input, without the batch.
+        request: calibration, grid and interface.
+        out: the output folder, written whole or not at all.
+        checkpoint: weights to load (safetensors).
+        grid_file: a ``grid.safetensors`` of a training, whose codes are kept; ``request.grid`` is then not used.
+        classes: outputs of a built-in network.
+        progress: shown.
+
+    Returns:
+        The manifest.
+    """
+    clock = StageClock(progress or Silent())
+    with open_workspace(out) as work:
+        with clock.stage("model", "Network"):
+            float_model, trained = _float_module(model_name, input_shapes, request, checkpoint, grid_file, classes)
+        return _quantize(float_model, trained, request, work, clock, model_name)
+
+
+def quantize_file(path: Path, request: ExportRequest, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+    """``edgeq quantize``: a float ONNX file to int8 TFLite and ONNX.
+
+    Returns:
+        The manifest.
+    """
+    from edgeq.onnx_file import load_onnx
+
+    clock = StageClock(progress or Silent())
+    with open_workspace(out) as work:
+        with clock.stage("model", "Network"):
+            model = load_onnx(path)
+            if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
+                raise ExportError("is quantized already", where=path, remedy="use edgeq convert")
+        return _quantize(model, {}, request, work, clock, path.name)
+
+
+def convert_file(path: Path, out: Path, *, io: Interface = "int8") -> Conversion:
+    """``edgeq convert``: a QDQ ONNX file to a .tflite file, its codes and scales kept.
+
+    Args:
+        path: the ONNX file.
+        out: the .tflite file; replaced at once when done.
+        io: type of the file's ends.
+
+    Raises:
+        FormatError: no valid ONNX file.
+        ExportError: what cannot be lowered; names the node.
+    """
+    from edgeq.artifact import tflite_bytes
+    from edgeq.onnx_file import load_onnx
+    from edgeq.tflite.convert import convert_qdq
+    from edgeq.verify.litert import load
+
+    conversion = convert_qdq(load_onnx(path), io=io)
+    content = tflite_bytes(conversion.graph, None)
+    load(content)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return conversion
+
+
+def _float_module(
+    name: str,
+    input_shapes: Sequence[tuple[int, ...]],
+    request: ExportRequest,
+    checkpoint: Path | None,
+    grid_file: Path | None,
+    classes: int,
+) -> tuple[ir.Model, dict[str, QuantizedWeight]]:
+    from edgeq.export.float_onnx import export_float
+    from edgeq.models import MODELS, create_model, load_weights
+    from edgeq.models.factory import call_factory
+    from edgeq.snap import load_grid, put_codes, snap
+
+    if name in MODELS or ":" not in name:
+        if len(input_shapes) != 1 or len(input_shapes[0]) != 3:
+            raise ModelError("a built-in network takes one image", where=name, got=input_shapes, wanted="C,H,W")
+        channels, height, width = input_shapes[0]
+        model = create_model(name, num_classes=classes, input_shape=(channels, height, width), seed=0)
+    else:
+        model = call_factory(name).float()
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    trained: dict[str, QuantizedWeight] = {}
+    if grid_file is not None:
+        trained = load_grid(grid_file)
+        put_codes(model, trained)
+    elif not request.per_channel:
+        trained = snap(model, request.grid)
+    return export_float(model, input_shapes), trained
+
+
+def _quantize(
+    model: ir.Model,
+    trained: Mapping[str, QuantizedWeight],
+    request: ExportRequest,
+    work: Any,
+    clock: StageClock,
+    name: str,
+) -> dict[str, Any]:
+    """What export and quantize share: calibrate, convert, check the layers, write the folder."""
+    from edgeq.artifact import make_artifact
+    from edgeq.calibrate import load_calibration
+    from edgeq.export.activations import PIXEL_GRID
+    from edgeq.snap import save_grid
+    from edgeq.verify.integers import compare_integers
+
+    calibration = load_calibration(request.calibration)
+    with clock.stage("data", "Calibration set"):
+        samples, images = _samples(model, request, calibration, clock.progress)
+    io: Interface = request.io or ("uint8" if images else "int8")
+    with clock.stage("export", "Export"):
+        pinned = dict.fromkeys(samples, PIXEL_GRID) if images else {}
+        artifact = make_artifact(
+            model, trained, samples, calibration, pinned=pinned, io=io, grid=request.grid, progress=clock.progress
+        )
+        kept = dict(trained) or {layer.removesuffix(".weight"): weight for layer, weight in artifact.weights.items()}
+        (work.folder / "model.tflite").write_bytes(artifact.content)
+        (work.folder / "model.onnx").write_bytes(artifact.onnx_bytes)
+        save_grid(kept, work.folder / "grid.safetensors")
+    with clock.stage("verify", "Verify"):
+        layers = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
+        count = compare_integers(kept, artifact.qdq, artifact.conversion.graph)
+    for note in artifact.notes:
+        clock.progress.warn(note)
+    versions = package_versions()
+    manifest = {
+        "schema": SCHEMA,
+        "edgeq": versions["edgeq"],
+        "versions": versions,
+        "model": name,
+        "calibration": {"recipe": request.calibration, "samples": len(next(iter(samples.values())))},
+        "layers": layer_entries(kept),
+        "parity": {
+            "max_code_difference": max(
+                (max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in layers), default=0
+            ),
+            "layer_samples": min(PARITY_SAMPLES, len(next(iter(samples.values())))),
+            "codes": count.total,
+            "codes_kept": count.kept,
+            "layers": [dataclasses.asdict(layer) for layer in layers],
+        },
+        "artifacts": artifact_entries(work.folder, OUTPUTS),
+        "stages": [dataclasses.asdict(time) for time in clock.times],
+    }
+    write_manifest(work.folder / "manifest.json", manifest)
+    work.commit()
+    return manifest
+
+
+def _samples(
+    model: ir.Model, request: ExportRequest, calibration: CalibrationRecipe, progress: Progress
+) -> tuple[Samples, bool]:
+    """The calibration set by input name, and whether it is images."""
+    from edgeq.data import load_arrays, load_images, normalize
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for value in model.graph.inputs:
+        sizes = tuple(value.shape)[1:] if value.shape is not None else ()
+        if not all(isinstance(size, int) for size in sizes):
+            raise ExportError("an input's shape is not fixed", where=value.name, got=value.shape)
+        shapes[str(value.name)] = tuple(int(size) for size in sizes)  # type: ignore[arg-type]
+    path = Path(request.calibration_data)
+    if path.suffix == ".npz":
+        arrays = load_arrays(path, list(shapes.items()))
+        return {name: array[: calibration.samples] for name, array in arrays.items()}, False
+    (name, shape), *others = shapes.items()
+    if others or len(shape) != 3:
+        raise DataError(
+            "images calibrate a network of one image",
+            where=request.calibration_data,
+            got=f"inputs {', '.join(f'{key} {list(size)}' for key, size in shapes.items())}",
+            remedy="give a .npz with an array an input",
+        )
+    images = load_images(
+        request.calibration_data,
+        size=(shape[1], shape[2]),
+        channels=shape[0],
+        limit=calibration.samples,
+        progress=progress,
+    )
+    return {name: normalize(images).numpy()}, True
+
+
+def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samples) -> list[LayerParity]:
+    """Compare the layers on a few samples.
+
+    Raises:
+        VerifyError: two runtimes differ by more than one code; names the layer.
+    """
+    from edgeq.tflite.read import read_graph
+    from edgeq.verify.check import check_layers
+    from edgeq.verify.layers import compare_layers
+
+    graph = read_graph(content)
+    inputs = []
+    for index, array in zip(graph.inputs, samples.values(), strict=True):
+        inputs.append(file_input(array[:PARITY_SAMPLES], graph.tensors[index]))
+    layers = compare_layers(content, graph, qdq, conversion.column_order, inputs)
+    check_layers(layers)
+    return layers
+
+
+def file_input(values: NDArray[np.float32], tensor: Any) -> NDArray[Any]:
+    """Real values [N, ...] in ONNX order as a file's input tensor takes them: NHWC, on its grid."""
+    if values.ndim == 4:
+        values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+    if tensor.quantization is None:
+        return values
+    limits = np.iinfo(tensor.dtype)
+    codes = np.rint(values / tensor.quantization.scale[0]) + tensor.quantization.zero_point[0]
+    clipped: NDArray[Any] = np.clip(codes, limits.min, limits.max).astype(tensor.dtype)
+    return clipped

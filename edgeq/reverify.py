@@ -1,0 +1,95 @@
+"""Check a build's folder again, from its files alone and the data."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from edgeq.errors import FormatError, VerifyError
+from edgeq.manifest import read_manifest
+from edgeq.progress import Progress, Silent
+from edgeq.recipe import load_recipe
+from edgeq.verify import Verification, verify
+from edgeq.verify.check import REFERENCE_SAMPLES
+
+__all__ = ["verify_build"]
+
+
+def verify_build(
+    folder: Path,
+    *,
+    data: str | None = None,
+    reference_samples: int | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Verify what ``edgeq build`` left: the files against the manifest, each other, and every runtime.
+
+    Args:
+        folder: a build's output folder.
+        data: where the data are now; None: where the recipe says.
+        reference_samples: images for LiteRT's reference kernels.
+        progress: shown.
+
+    Raises:
+        FormatError: a file is missing or damaged.
+        VerifyError: a file is not the one the manifest names, the data are others, or two runtimes do not agree.
+    """
+    from edgeq.data import load_data
+    from edgeq.models import create_model, load_weights
+    from edgeq.onnx_file import load_onnx
+    from edgeq.snap import load_grid, put_codes
+    from edgeq.tflite.convert import convert_qdq
+    from edgeq.verify.pytorch import run_pytorch
+
+    progress = progress or Silent()
+    manifest = read_manifest(folder / "manifest.json")
+    if "accuracy" not in manifest or "data" not in manifest:
+        raise FormatError("is not the folder of an edgeq build", where=folder)
+    _check_files(folder, manifest)
+    recipe = load_recipe(folder / "recipe.toml")
+    progress.stage("Data")
+    images = load_data(
+        data or recipe.data.path,
+        image_size=recipe.data.image_size,
+        unreadable=recipe.data.unreadable,
+        progress=progress,
+    )
+    if images.sha256 != manifest["data"]["sha256"]:
+        raise VerifyError("the data are not those of the build", where=images.name, wanted=manifest["data"]["name"])
+    progress.stage("Network")
+    model = create_model(
+        recipe.model, num_classes=len(images.classes), input_shape=images.input_shape, seed=recipe.seed
+    )
+    load_weights(model, folder / "checkpoint.safetensors")
+    trained = load_grid(folder / "grid.safetensors")
+    logits = {"float": run_pytorch(model, images.test_images, progress=progress, label="PyTorch, float")}
+    put_codes(model, trained)
+    logits["snapped"] = run_pytorch(model, images.test_images, progress=progress, label="PyTorch, snapped")
+    progress.stage("Verify")
+    qdq = load_onnx(folder / "model.onnx")
+    head: Any = "softmax" if recipe.quantize.io == "uint8" else "none"
+    conversion = convert_qdq(qdq, io=recipe.quantize.io, head=head)
+    content = (folder / "model.tflite").read_bytes()
+    return verify(
+        content,
+        qdq,
+        trained,
+        conversion.column_order,
+        images.test_images.numpy(),
+        images.test_labels.numpy(),
+        logits,
+        io=recipe.quantize.io,
+        reference_samples=reference_samples or REFERENCE_SAMPLES,
+        progress=progress,
+    )
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    for entry in manifest.get("artifacts", []):
+        name = str(entry["path"])
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise FormatError("a file of the manifest is missing", where=folder, got=name)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            raise VerifyError("the file is not the one that was built", where=path)
