@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from edgeq.calibrate import CalibrationRecipe, calibrate
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, activation_grids, activation_values
+from edgeq.export.channels import settle_channels
 from edgeq.export.fold import fold_model
-from edgeq.export.qdq import drop_unreachable_channels, place_qdq
+from edgeq.export.qdq import place_qdq
 from edgeq.grid import Grid, QuantizedWeight
 from edgeq.progress import Progress, Silent
 from edgeq.tflite.convert import Conversion, Head, Interface, convert_qdq, unsupported_nodes
@@ -85,7 +86,7 @@ def make_artifact(
     weights = fold_model(model, {f"{name}.weight": weight for name, weight in trained.items()}, grid=grid)
     ranges = calibrate(model, samples, calibration, progress=progress or Silent())
     grids = activation_grids(model, ranges, pinned or {})
-    notes = drop_unreachable_channels(model, weights, grids)
+    notes = settle_channels(model, weights, grids)
     qdq = place_qdq(model, weights, grids)
     conversion = convert_qdq(qdq, io=io, head=head)
     content = tflite_bytes(conversion.graph, classifier)

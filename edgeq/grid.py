@@ -147,7 +147,8 @@ def quantize_weight(
         name: the layer's name, for the message.
 
     Returns:
-        Codes int8 and step float32. A channel (or tensor) of zeros gets codes 0 and step 1.
+        Codes int8 and step float32. A channel (or tensor) of zeros, or whose step would be no normal float32, gets
+        codes 0 and step 1.
 
     Raises:
         ExportError: a weight is NaN or infinite; the message names the layer.
@@ -166,7 +167,7 @@ def quantize_weight(
     rows = weight.reshape(weight.shape[0], -1) if per_channel else weight.reshape(1, -1)
     peak = np.abs(rows).max(axis=1, initial=0.0)
     step = (peak.astype(np.float64) / grid.steps_in_max).astype(np.float32)
-    empty = step == 0
+    empty = step < np.finfo(np.float32).tiny  # runtimes refuse a scale that is no normal number
     step[empty] = 1.0
     position = rows.astype(np.float64) / step[:, None]
     codes = nearest_code(position, grid)

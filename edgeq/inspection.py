@@ -193,8 +193,7 @@ def _inspect_onnx(path: Path) -> Inspection:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
         row = _onnx_row(node.outputs[0], grids)
-        users = [user.op_type for user, _ in node.outputs[0].uses()]
-        dtype = "int8" if users and all(user == "QuantizeLinear" for user in users) else row.dtype
+        dtype = "int8" if _is_quantized(node.outputs[0]) else row.dtype
         operations.append(OperationRow(node.op_type, row.name, row.shape, dtype, _onnx_macs(node)))
     return Inspection(
         path=str(path),
@@ -205,6 +204,15 @@ def _inspect_onnx(path: Path) -> Inspection:
         operations=tuple(operations),
         tensors=constants + activations,
         facts={"opset": model.opset_imports.get("", 0), "producer": model.producer_name or ""},
+    )
+
+
+def _is_quantized(value: Any) -> bool:
+    """Whether all that reads a value quantizes it, if after an activation function that is fused."""
+    users = [user for user, _ in value.uses()]
+    return bool(users) and all(
+        user.op_type == "QuantizeLinear" or (user.op_type in ("Relu", "Clip") and _is_quantized(user.outputs[0]))
+        for user in users
     )
 
 

@@ -11,7 +11,7 @@ from onnx.external_data_helper import uses_external_data
 
 from edgeq.errors import FormatError
 
-__all__ = ["load_onnx"]
+__all__ = ["load_onnx", "simplify"]
 
 MAX_FILE_BYTES = 2**31 - 1
 OPSETS = range(13, 24)  # 13: the first with a QuantizeLinear a channel; 23: the newest that onnxruntime 1.22 runs
@@ -35,7 +35,8 @@ def load_onnx(path: Path) -> ir.Model:
         wanted = f"{OPSETS.start} to {OPSETS.stop - 1}"
         remedy = "export it again with another opset_version" if opset else "is it an ONNX model?"
         raise FormatError("the opset is not supported", where=path, got=opset, wanted=wanted, remedy=remedy)
-    for tensor in proto.graph.initializer:
+    constants = [attribute.t for node in proto.graph.node for attribute in node.attribute if attribute.HasField("t")]
+    for tensor in (*proto.graph.initializer, *constants):
         if uses_external_data(tensor):
             raise FormatError(
                 "keeps its weights in another file", where=path, got=tensor.name, remedy="save it as one file"
@@ -43,12 +44,12 @@ def load_onnx(path: Path) -> ir.Model:
     try:
         _fix_batch(proto)
         onnx.checker.check_model(proto)
-        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         detail = " ".join(str(error).split())[:300]
         raise FormatError("is no valid ONNX model", where=path, got=detail) from error
     model = ir.from_proto(proto)
-    _constants_to_initializers(model)
+    simplify(model)
     return model
 
 
@@ -78,14 +79,12 @@ def _fix_batch(proto: Any) -> None:
         del proto.graph.value_info[:]
 
 
-def _constants_to_initializers(model: ir.Model) -> None:
-    for node in list(model.graph):
-        if node.op_type == "Constant" and "value" in node.attributes:
-            value = node.outputs[0]
-            tensor = node.attributes.get_tensor("value")
-            assert tensor is not None
-            fresh = ir.Value(name=value.name, shape=ir.Shape(tensor.numpy().shape), type=ir.TensorType(tensor.dtype))
-            fresh.const_value = tensor
-            value.replace_all_uses_with(fresh)
-            model.graph.remove(node, safe=True)
-            model.graph.register_initializer(fresh)
+def simplify(model: ir.Model) -> None:
+    """Make every constant an initializer that is no input, what is computed of shapes alone included; in place."""
+    from onnx_ir.passes import common
+    from onnxscript.optimizer import fold_constants
+
+    fold_constants(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.RemoveInitializersFromInputsPass()(model)
+    common.RemoveUnusedNodesPass()(model)

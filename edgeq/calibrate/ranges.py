@@ -46,7 +46,7 @@ def calibrate(
         (low, high) by value name, inputs included.
 
     Raises:
-        DataError: no samples, or a sample of the wrong shape.
+        DataError: no samples, a sample of the wrong shape, or one with values that are not finite.
         ExportError: onnxruntime cannot run the model.
     """
     progress = progress or Silent()
@@ -86,6 +86,9 @@ def _check(model: ir.Model, samples: Mapping[str, NDArray[np.float32]]) -> int:
             raise DataError(
                 "the calibration set has the wrong shape", where=name, got=samples[name].shape, wanted=wanted
             )
+        bad = samples[name].size - np.count_nonzero(np.isfinite(samples[name]))
+        if bad:
+            raise DataError("the calibration set has values that are NaN or infinite", where=name, got=f"{bad} of them")
         counts.add(len(samples[name]))
     if len(counts) != 1 or not min(counts):
         raise DataError("the calibration set is empty", got=sorted(counts), wanted="one sample or more an input")
@@ -119,11 +122,12 @@ def _calibrator(model: ir.Model, recipe: CalibrationRecipe, folder: Path) -> Any
 
     path = folder / "float.onnx"
     ir.save(model, path)
+    histogram = {"num_bins": recipe.bins, "symmetric": False}  # of the values, not of their magnitudes
     methods: dict[str, tuple[Any, dict[str, Any]]] = {
         "minmax": (CalibrationMethod.MinMax, {}),
         "entropy": (CalibrationMethod.Entropy, {}),
-        "percentile": (CalibrationMethod.Percentile, {"num_bins": recipe.bins, "percentile": recipe.percentile}),
-        "mse": (CalibrationMethod.Percentile, {"num_bins": recipe.bins}),  # for its histograms alone
+        "percentile": (CalibrationMethod.Percentile, {**histogram, "percentile": recipe.percentile}),
+        "mse": (CalibrationMethod.Percentile, histogram),  # for its histograms alone
     }
     method, options = methods[recipe.method]
     return create_calibrator(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from edgeq.errors import ExportError
+from edgeq.onnx_file import simplify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,10 +79,7 @@ def export_float(
 
 def _tidy(model: ir.Model) -> ir.Model:
     """Fold constants, name activations after modules, and leave out what only describes the exporting machine."""
-    from onnxscript import optimizer
-
-    optimizer.fold_constants(model)
-    optimizer.remove_unused_nodes(model)
+    simplify(model)
     taken = {str(value.name) for value in model.graph.initializers.values()}
     taken |= {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
     nodes: set[str] = set()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgeq.errors import ExportError
 from edgeq.grid import Grid, QuantizedWeight, broadcast_step, quantize_weight
 
-__all__ = ["BatchNorm", "FoldedLayer", "drop_unused_initializers", "fold_batch_norm", "fold_model"]
+__all__ = ["BatchNorm", "FoldedLayer", "drop_unused_initializers", "fold_batch_norm", "fold_model", "outputs_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,11 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
             wanted=values.shape,
         )
     if trained is None:
-        rows = values if _outputs_first(node) else np.swapaxes(values, 0, 1)
+        rows = values if outputs_first(node) else np.swapaxes(values, 0, 1)
         quantized = quantize_weight(rows, grid, per_channel=True, name=f"layer {name}")
-        codes = quantized.codes if _outputs_first(node) else np.swapaxes(quantized.codes, 0, 1)
+        codes = quantized.codes if outputs_first(node) else np.swapaxes(quantized.codes, 0, 1)
         trained = replace(quantized, codes=np.ascontiguousarray(codes))
-    outputs = values.shape[0] if _outputs_first(node) else values.shape[1]
+    outputs = values.shape[0] if outputs_first(node) else values.shape[1]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     constant = _constant(bias)
     if bias is not None and constant is None:
@@ -202,7 +202,7 @@ def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
     """Write ``codes * step`` and the bias into the graph."""
     stored = _value(node.inputs[1])
     step = layer.weight.step
-    if _outputs_first(node):
+    if outputs_first(node):
         values = layer.weight.codes.astype(np.float32) * broadcast_step(step, layer.weight.codes.ndim)
     else:
         values = layer.weight.codes.astype(np.float32) * step
@@ -282,13 +282,14 @@ def _feeder(norm: ir.Node) -> ir.Node | None:
     """The convolution or Gemm with constant weights, outputs first, that a batch norm can be folded into."""
     source = norm.inputs[0]
     node = source.producer() if source is not None else None
-    if node is None or source is None or node.op_type not in ("Conv", "Gemm") or not _outputs_first(node):
+    if node is None or source is None or node.op_type not in ("Conv", "Gemm") or not outputs_first(node):
         return None
     alone = len(source.uses()) == 1 and not source.is_graph_output()
     return node if alone and _constant(node.inputs[1]) is not None else None
 
 
-def _outputs_first(node: ir.Node) -> bool:
+def outputs_first(node: ir.Node) -> bool:
+    """Whether a layer's weight has its outputs along the first axis: a Gemm without transB and a MatMul do not."""
     return node.op_type == "Conv" or (node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0)))
 
 

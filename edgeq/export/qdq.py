@@ -1,27 +1,29 @@
-"""Float ONNX on its grids to QDQ ONNX: onnxruntime places QuantizeLinear and DequantizeLinear, the grids are all
-ours."""
+"""Float ONNX on its grids to QDQ ONNX: every activation between a QuantizeLinear and a DequantizeLinear, every constant
+its integers.
+
+onnxruntime's quantizer is not asked: it leaves out the pairs that onnxruntime has no use for (before a pool or a
+reshape of a network's input) and rounds weights again where a bias is large. The names are those that it would give.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.export.activations import ActivationGrid
-from edgeq.export.fold import drop_unused_initializers
+from edgeq.export.activations import QMAX, QMIN, ActivationGrid, activation_values
+from edgeq.export.channels import INT32_MAX
+from edgeq.export.fold import drop_unused_initializers, outputs_first
 from edgeq.grid import QuantizedWeight
 
-__all__ = ["drop_unreachable_channels", "place_qdq"]
+__all__ = ["place_qdq"]
 
-FUSED_BEFORE = {"Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "MaxPool", "AveragePool", "Concat"}
-INT32_MAX = 2**31 - 1
+ELEMENTWISE = {"Add", "Sub", "Mul"}
+FUSED_BEFORE = {"Conv", "Gemm", "MatMul", *ELEMENTWISE}  # have a fused activation in TFLite, and a grid of their own
 
 
 def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Mapping[str, ActivationGrid]) -> ir.Model:
@@ -35,185 +37,114 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
     Returns:
         A QDQ model whose int8 initializers are the codes of ``weights`` and whose scales are their steps. A Relu or
         Clip follows its convolution without Q and DQ between them, so that it can be fused.
-
-    Raises:
-        ExportError: a code came out of the quantizer changed; names the weight.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantType
-    from onnxruntime.quantization.calibrate import TensorData, TensorsData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-    ranges = {
-        name: TensorData(lowest=np.float32(grid.low), highest=np.float32(grid.high)) for name, grid in grids.items()
-    }
-    overrides = {name: [_entry(QuantType.QInt8, grid.scale, grid.zero_point)] for name, grid in grids.items()}
-    outputs_first = _weights_outputs_first(model)
-    for name, weight in weights.items():
-        entries = [_entry(QuantType.QInt8, step, 0) for step in weight.step]
-        if len(entries) > 1:
-            entries[0]["axis"] = 0 if outputs_first[name] else 1
-        overrides[name] = entries
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # the quantizer warns on the root logger of what the overrides make moot
-    try:
-        quantizer = QDQQuantizer(
-            ir.to_proto(model),
-            per_channel=True,
-            reduce_range=False,
-            weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QInt8,
-            tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
-            nodes_to_quantize=[],
-            nodes_to_exclude=[],
-            op_types_to_quantize=sorted({node.op_type for node in model.graph}),
-            extra_options={
-                "TensorQuantOverrides": overrides,
-                # It would round the codes again where a bias is large: see drop_unreachable_channels.
-                "QDQDisableWeightAdjustForInt32Bias": True,
-                # It would drop a Relu on the word of ranges that are not ours.
-                "QDQKeepRemovableActivations": True,
-            },
-        )
-        proto = quantizer.quantize_model()
-    finally:
-        logging.root.setLevel(level)
-    result = ir.from_proto(proto)
-    result.graph.sort()  # the quantizer appends its nodes at the end
-    _join_activations(result)
-    _tidy(result)
-    _check_codes(result, weights)
-    return ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(result)))
+    result = ir.from_proto(ir.to_proto(model))
+    activations = activation_values(result)
+    for node in list(result.graph):
+        if node.op_type in ELEMENTWISE:
+            _quantize_operands(node)
+        elif len(node.inputs) > 1 and node.inputs[1] is not None and str(node.inputs[1].name) in weights:
+            _quantize_layer(node, weights[str(node.inputs[1].name)], grids)
+    for value in activations:
+        if not _is_fused(value):
+            _quantize_activation(result.graph, value, grids[str(value.name)])
+    drop_unused_initializers(result)
+    result.producer_name, result.producer_version, result.doc_string = "edgeq", None, None
+    result.metadata_props.clear()
+    return result
 
 
-def _entry(kind: object, scale: float | np.float32, zero_point: int) -> dict[str, Any]:
-    """One grid as onnxruntime's TensorQuantOverrides want it."""
-    return {"quant_type": kind, "scale": np.array(scale, np.float32), "zero_point": np.array(zero_point, np.int8)}
+def _quantize_activation(graph: ir.Graph, value: ir.Value, grid: ActivationGrid) -> None:
+    """Put Q and DQ between a value and all that reads it; a result of the graph keeps its name."""
+    name, users = str(value.name), value.uses()
+    parameters = _parameters(graph, name, np.float32(grid.scale), np.int8(grid.zero_point))
+    quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{name}_QuantizeLinear")
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{name}_DequantizeLinear")
+    codes, after = quantize.outputs[0], dequantize.outputs[0]
+    codes.name, after.name = f"{name}_QuantizeLinear_Output", f"{name}_DequantizeLinear_Output"
+    codes.shape, codes.type = value.shape, ir.TensorType(ir.DataType.INT8)
+    after.shape, after.type = value.shape, value.type
+    for user, slot in users:
+        user.replace_input_with(slot, after)
+    if value.is_graph_output():
+        graph.outputs[graph.outputs.index(value)] = after
+        value.name, after.name = f"{name}_QuantizeLinear_Input", name
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], [quantize, dequantize])
+    else:
+        graph.insert_after(producer, [quantize, dequantize])
 
 
-def _weights_outputs_first(model: ir.Model) -> dict[str, bool]:
-    table = {}
-    for node in model.graph:
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.inputs[1] is not None:
-            first = node.op_type == "Conv" or bool(node.attributes.get_int("transB", 0))
-            table[str(node.inputs[1].name)] = first
-    return table
+def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: Mapping[str, ActivationGrid]) -> None:
+    """The weight's codes, and the bias in int32 at input scale x weight scale, as every runtime has it."""
+    source, bias = node.inputs[0], node.inputs[2] if len(node.inputs) > 2 else None
+    assert source is not None
+    scale = np.float32(grids[str(source.name)].scale) * weight.step
+    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=0 if outputs_first(node) else 1)
+    if bias is not None and bias.const_value is not None:
+        codes = np.rint(bias.const_value.numpy().astype(np.float64) / scale.astype(np.float64))
+        # What does not fit was refused or zeroed by settle_channels, where the ranges are real.
+        _dequantize(node, 2, np.clip(codes, -INT32_MAX, INT32_MAX).astype(np.int32), scale, np.int32(0))
 
 
-def _join_activations(model: ir.Model) -> None:
-    """Take out the Q and DQ between a convolution and the Relu or Clip that alone reads it."""
-    for node in list(model.graph):
-        if node.op_type not in ("Relu", "Clip") or node.inputs[0] is None:
-            continue
-        dequantize = node.inputs[0].producer()
-        quantize = _sole_input(dequantize, "DequantizeLinear")
-        before = _sole_input(quantize, "QuantizeLinear")
-        if before is None or before.op_type not in FUSED_BEFORE or (node.op_type == "Clip" and not _is_relu6(node)):
-            continue
-        assert dequantize is not None and quantize is not None
-        node.replace_input_with(0, before.outputs[0])
-        model.graph.remove([dequantize, quantize], safe=True)
-
-
-def _sole_input(node: ir.Node | None, kind: str) -> ir.Node | None:
-    """What computes the first input of a node of this kind, if the node alone reads it and is itself read once."""
-    if node is None or node.op_type != kind or len(node.outputs[0].uses()) != 1 or node.outputs[0].is_graph_output():
-        return None
-    source = node.inputs[0]
-    if source is None or len(source.uses()) != 1 or source.is_graph_output():
-        return None
-    return source.producer()
-
-
-def _is_relu6(node: ir.Node) -> bool:
-    bounds: list[float | None] = []
-    for value in (*node.inputs[1:3],):
-        while value is not None and value.producer() is not None:
-            producer = value.producer()
-            assert producer is not None
-            value = producer.inputs[0]
-        bounds.append(None if value is None or value.const_value is None else float(value.const_value.numpy()))
-    return bounds == [0.0, 6.0]
-
-
-def _tidy(model: ir.Model) -> None:
-    """Leave nothing in the file that says when or where it was made."""
-    model.producer_name, model.producer_version, model.doc_string = "edgeq", None, None
-    model.metadata_props.clear()
-    drop_unused_initializers(model)
-    model.opset_imports.pop("com.microsoft", None)
-    for domain in [domain for domain in model.opset_imports if domain]:
-        if not any(node.domain == domain for node in model.graph):
-            del model.opset_imports[domain]
-
-
-def _check_codes(model: ir.Model, weights: Mapping[str, QuantizedWeight]) -> None:
-    """The quantizer was told every grid: hold it to that."""
-    for name, weight in weights.items():
-        value = model.graph.initializers.get(f"{name}_quantized")
-        stored: NDArray[np.int8] | None = None
+def _quantize_operands(node: ir.Node) -> None:
+    """Constant operands of an elementwise operation, each on the grid over its own range."""
+    for slot, value in enumerate(node.inputs):
         if value is not None and value.const_value is not None:
-            stored = np.asarray(value.const_value.numpy())
-        if stored is None or not np.array_equal(stored, weight.codes):
-            raise ExportError(
-                "the quantizer did not keep the codes", where=f"weight {name}", remedy="please report this network"
-            )
+            values = value.const_value.numpy().astype(np.float64)
+            if not np.isfinite(values).all():
+                raise ExportError("has values that are NaN or infinite", where=f"constant {value.name}")
+            grid = ActivationGrid.from_range(float(values.min(initial=0)), float(values.max(initial=0)))
+            codes = np.clip(np.rint(values / grid.scale) + grid.zero_point, QMIN, QMAX).astype(np.int8)
+            _dequantize(node, slot, codes, np.array([grid.scale], np.float32), np.int8(grid.zero_point))
 
 
-def drop_unreachable_channels(
-    model: ir.Model, weights: dict[str, QuantizedWeight], grids: Mapping[str, ActivationGrid]
-) -> list[str]:
-    """Zero the weights of channels whose step is so small that the bias would not fit int32 beside it.
-
-    A batch norm can shrink a channel's step until its int32 bias (at input scale x step) overflows. If all its weights
-    together cannot move the output by half a code they are zeroed, as for gamma = 0: codes 0, step 1.
-
-    Args:
-        model: the folded float model; its initializers are changed with ``weights``.
-        weights: by initializer name; changed entries are replaced.
-        grids: of the activations.
-
-    Returns:
-        A line for each such channel.
-
-    Raises:
-        ExportError: the weights of such a channel matter; names layer and channel.
-    """
-    lines = []
-    for node in model.graph:
-        name = str(node.inputs[1].name) if len(node.inputs) > 2 and node.inputs[1] is not None else ""
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
-        if name not in weights or bias is None or bias.const_value is None or node.inputs[0] is None:
-            continue
-        weight, values = weights[name], np.asarray(bias.const_value.numpy(), np.float64)
-        source, result = grids[str(node.inputs[0].name)], grids[str(_after(node).name)]
-        step = np.broadcast_to(weight.step, values.shape).astype(np.float64)
-        over = np.flatnonzero(np.abs(values) > INT32_MAX * source.scale * step)
-        if not over.size:
-            continue
-        reach = max(abs(source.low), abs(source.high))
-        codes, steps = weight.codes.copy(), step.astype(np.float32)
-        for channel in over:
-            layer = name.removesuffix(".weight")
-            moved = np.abs(codes[channel].astype(np.float64)).sum() * step[channel] * reach
-            if moved > result.scale / 2:
-                raise ExportError(
-                    f"the bias of channel {channel} does not fit int32 at this layer's scale",
-                    where=f"layer {layer}",
-                    got=f"{values[channel]:.3g} at a step of {source.scale * step[channel]:.3g}",
-                    remedy="prune the channel, or put weight decay on gamma: its weights are almost zero",
-                )
-            codes[channel], steps[channel] = 0, 1.0
-            lines.append(f"layer {layer}, channel {channel}: weights too small to move the output were set to 0")
-        weights[name] = replace(weight, codes=codes, step=steps)
-        stored = node.inputs[1]
-        assert stored is not None
-        stored.const_value = ir.tensor(weights[name].values, name=name)
-    return lines
+def _dequantize(
+    node: ir.Node, slot: int, codes: NDArray[Any], scale: NDArray[np.float32], zero_point: np.generic, *, axis: int = 0
+) -> None:
+    """Let a node read integers through a DequantizeLinear where it read a float constant."""
+    graph, stored = node.graph, node.inputs[slot]
+    assert graph is not None and stored is not None
+    name, per_channel = str(stored.name), scale.size > 1
+    integers = _initializer(graph, f"{name}_quantized", codes)
+    zero = np.full(scale.shape, zero_point)
+    parameters = _parameters(graph, name, *((scale, zero) if per_channel else (scale[0], zero[0])))
+    dequantize = ir.node("DequantizeLinear", [integers, *parameters], {"axis": axis} if per_channel else {})
+    result = dequantize.outputs[0]
+    result.name = dequantize.name = f"{integers.name}_DequantizeLinear_{node.name}"
+    result.shape, result.type = ir.Shape(codes.shape), stored.type
+    graph.insert_before(node, dequantize)
+    node.replace_input_with(slot, result)
 
 
-def _after(node: ir.Node) -> ir.Value:
-    """The value whose grid a layer's result is rounded to: its own, or that of the Relu that alone reads it."""
-    uses = list(node.outputs[0].uses())
-    if len(uses) == 1 and uses[0][0].op_type in ("Relu", "Clip"):
-        return uses[0][0].outputs[0]
-    return node.outputs[0]
+def _parameters(graph: ir.Graph, name: str, scale: Any, zero_point: Any) -> list[ir.Value]:
+    return [_initializer(graph, f"{name}_scale", scale), _initializer(graph, f"{name}_zero_point", zero_point)]
+
+
+def _initializer(graph: ir.Graph, name: str, data: Any) -> ir.Value:
+    """A constant of this name; the one that is there if it is the same."""
+    array, unique, number = np.asarray(data), name, 1
+    while (known := graph.initializers.get(unique)) is not None:
+        there = None if known.const_value is None else known.const_value.numpy()
+        if there is not None and there.dtype == array.dtype and np.array_equal(there, array):
+            return known
+        unique, number = f"{name}_{number}", number + 1
+    tensor = ir.tensor(array, name=unique)
+    value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def _is_fused(value: ir.Value) -> bool:
+    """Whether a value is read by a Relu or Clip alone that TFLite has within the operation before it."""
+    producer, uses = value.producer(), list(value.uses())
+    if producer is None or producer.op_type not in FUSED_BEFORE or len(uses) != 1 or value.is_graph_output():
+        return False
+    user = uses[0][0]
+    return user.op_type == "Relu" or (user.op_type == "Clip" and _is_relu6(user))
+
+
+def _is_relu6(clip: ir.Node) -> bool:
+    bounds = [None if bound is None else bound.const_value for bound in clip.inputs[1:3]]
+    return [None if bound is None else bound.numpy().item() for bound in bounds] == [0.0, 6.0]

@@ -98,10 +98,7 @@ def _output(low: Lowering, value: ir.Value) -> int:
         raise ExportError(
             "the output is not quantized", where=f"output {value.name}", wanted="QuantizeLinear and DequantizeLinear"
         )
-    index = low.index[str(source.name)]
-    if index in low.column_order:
-        raise ExportError("a flattened image cannot be the output", where=f"output {value.name}")
-    return index
+    return low.index[str(source.name)]
 
 
 def _scores(low: Lowering, logits: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
 from edgeq.tflite.model import Graph, Operator, Quantization, Tensor
+from edgeq.tflite.qdq_values import float_source, grid_of, is_constant, node_name, read_real_constant
 
-__all__ = ["Lowering", "Rule", "Weight", "node_name"]
+__all__ = ["Lowering", "Rule"]
 
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
@@ -29,28 +30,6 @@ OUTPUT_SUFFIX = "_QuantizeLinear_Input"  # what onnxruntime's quantizer appends 
 ORDER_KEEPERS = {"Relu", "Clip", "LeakyRelu", "Tanh", "Sigmoid", "HardSwish", "Identity", "Dropout"}
 
 Rule = Callable[["Lowering", ir.Node], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """A quantized constant of the ONNX graph.
-
-    Attributes:
-        name: the name it gets in TFLite: the initializer's, without what the quantizer appended.
-        codes: int8 or int32, ONNX layout.
-        scale: float32 [1] or [C].
-        axis: the dimension of a per-channel scale.
-    """
-
-    name: str
-    codes: NDArray[Any]
-    scale: NDArray[np.float32]
-    axis: int
-
-
-def node_name(node: ir.Node) -> str:
-    """A node as messages name it: its name and its operation."""
-    return f"node {node.name or node.outputs[0].name} ({node.op_type})"
 
 
 class Lowering:
@@ -140,91 +119,23 @@ class Lowering:
         Raises:
             ExportError: the input is missing, a constant, or not quantized.
         """
-        source = self.source(value, node)
+        source = float_source(value, node)
         if str(source.name) not in self.index:
             raise ExportError(f"the input {source.name} is not quantized", where=node_name(node))
         return self.index[str(source.name)]
-
-    def source(self, value: ir.Value | None, node: ir.Node) -> ir.Value:
-        """The float value behind a node's input: what came before the pair of Q and DQ."""
-        if value is None:
-            raise ExportError("an input is missing", where=node_name(node))
-        dequantize = value.producer()
-        if dequantize is None or dequantize.op_type != "DequantizeLinear":
-            return value
-        quantize = dequantize.inputs[0].producer() if dequantize.inputs[0] is not None else None
-        if quantize is None or quantize.op_type != "QuantizeLinear" or quantize.inputs[0] is None:
-            return value
-        return quantize.inputs[0]
-
-    def is_constant(self, value: ir.Value | None) -> bool:
-        if value is None:
-            return False
-        dequantize = value.producer()
-        if dequantize is not None and dequantize.op_type == "DequantizeLinear":
-            return dequantize.inputs[0] is not None and dequantize.inputs[0].const_value is not None
-        return value.const_value is not None
-
-    def constant(self, value: ir.Value | None, node: ir.Node) -> NDArray[Any]:
-        """The numbers of a constant input, such as a shape or axes.
-
-        Raises:
-            ExportError: it is computed, not constant.
-        """
-        if value is None or value.const_value is None:
-            raise ExportError("needs a constant input", where=node_name(node), got=getattr(value, "name", None))
-        return np.asarray(value.const_value.numpy())
-
-    def weight(self, value: ir.Value | None, node: ir.Node) -> Weight:
-        """A quantized constant input: its integers and scales as they stand in the file.
-
-        Raises:
-            ExportError: the input is not a DequantizeLinear of constant int8 or int32 with zero point 0.
-        """
-        dequantize = value.producer() if value is not None else None
-        if value is None or dequantize is None or dequantize.op_type != "DequantizeLinear":
-            name = getattr(value, "name", None)
-            raise ExportError("a weight is not quantized", where=node_name(node), got=name, wanted="DequantizeLinear")
-        stored, scale, zero_point = (*dequantize.inputs, None)[:3]
-        codes = self.constant(stored, node)
-        if codes.dtype not in (np.int8, np.int32):
-            raise ExportError("a weight has an unknown type", where=node_name(node), got=codes.dtype, wanted="int8")
-        if zero_point is not None and np.any(self.constant(zero_point, node) != 0):
-            raise ExportError(
-                "a weight has a zero point that is not 0",
-                where=node_name(node),
-                remedy="quantize weights symmetrically, as TFLite's int8 kernels need",
-            )
-        scales = np.atleast_1d(self.constant(scale, node)).astype(np.float32)
-        check_scale(scales, str(stored.name) if stored is not None else "", node)
-        axis = dequantize.attributes.get_int("axis", 1) if scales.size > 1 else 0
-        name = str(stored.name).removesuffix("_quantized") if stored is not None else ""
-        return Weight(name, codes, scales, axis % max(codes.ndim, 1))
 
     def grid_after(self, value: ir.Value) -> Quantization | None:
         """The int8 grid of the QuantizeLinear that reads a value; a uint8 grid is shifted to int8 exactly.
 
         Raises:
-            ExportError: it is per channel, or of a type that has no int8 form.
+            ExportError: it is per channel, of a type that has no int8 form, or one of several.
         """
-        for user, slot in value.uses():
-            if user.op_type == "QuantizeLinear" and slot == 0:
-                return self._grid(user)
-        return None
-
-    def _grid(self, quantize: ir.Node) -> Quantization:
-        scale = np.atleast_1d(self.constant(quantize.inputs[1], quantize)).astype(np.float32)
-        zero_input = quantize.inputs[2] if len(quantize.inputs) > 2 else None
-        zero = np.zeros(1, np.uint8) if zero_input is None else np.atleast_1d(self.constant(zero_input, quantize))
-        if scale.size != 1:
-            raise ExportError("an activation has a scale a channel", where=node_name(quantize), wanted="one scale")
-        if zero.dtype not in (np.int8, np.uint8):
-            raise ExportError(
-                "an activation has no int8 form", where=node_name(quantize), got=zero.dtype, wanted="int8 or uint8"
-            )
-        check_scale(scale, str(quantize.inputs[0].name if quantize.inputs[0] else ""), quantize)
-        shift = 128 if zero.dtype == np.uint8 else 0
-        return Quantization.per_tensor(scale[0], int(zero[0]) - shift)
+        grids = [grid_of(user) for user, slot in value.uses() if user.op_type == "QuantizeLinear" and slot == 0]
+        if any(not grid.same_grid(grids[0]) for grid in grids):
+            producer = value.producer()
+            where = f"input {value.name}" if producer is None else node_name(producer)
+            raise ExportError(f"the value {value.name} is quantized to several grids", where=where, wanted="one")
+        return grids[0] if grids else None
 
     # --- tensors and operations ---------------------------------------------------------------------------------
 
@@ -306,9 +217,7 @@ class Lowering:
         bounds = []
         for slot, open_end in ((1, -math.inf), (2, math.inf)):
             value = node.inputs[slot] if len(node.inputs) > slot else None
-            while value is not None and (producer := value.producer()) is not None:
-                value = producer.inputs[0]  # a quantized bound: Q and DQ of a constant
-            bounds.append(open_end if value is None else float(self.constant(value, node)))
+            bounds.append(open_end if value is None else read_real_constant(value, node).item())
         return bounds[0], bounds[1]
 
     # --- layout -------------------------------------------------------------------------------------------------
@@ -326,7 +235,7 @@ class Lowering:
             if user.op_type in ("QuantizeLinear", "DequantizeLinear") or user.op_type in ORDER_KEEPERS:
                 if not self.only_feeds_dense(user.outputs[0]):
                     return False
-            elif not (user.op_type in ("Gemm", "MatMul") and slot == 0 and self.is_constant(user.inputs[1])):
+            elif not (user.op_type in ("Gemm", "MatMul") and slot == 0 and is_constant(user.inputs[1])):
                 return False
         return not value.is_graph_output()
 
@@ -337,19 +246,12 @@ class Lowering:
 
     def transpose(self, tensor: int, permutation: Sequence[int], name: str) -> int:
         """Add a TRANSPOSE and return its result."""
-        source = self.tensors[tensor]
-        shape = tuple(source.shape[i] for i in permutation)
-        result = self.add_tensor(Tensor(name, shape, source.dtype, source.quantization))
+        before = self.tensors[tensor]
+        shape = tuple(before.shape[i] for i in permutation)
+        result = self.add_tensor(Tensor(name, shape, before.dtype, before.quantization))
         order = self.add_constant(f"{name}/permutation", np.array(permutation, np.int32))
         self.add_operator("TRANSPOSE", [tensor, order], [result], schema.TransposeOptionsT(), version=2)
         return result
-
-
-def check_scale(scale: NDArray[np.float32], name: str, node: ir.Node) -> None:
-    """Refuse scales that no runtime can work with."""
-    bad = scale[~(np.isfinite(scale) & (scale > 0))]
-    if bad.size:
-        raise ExportError(f"the scale of {name} is not positive and finite", where=node_name(node), got=bad[0])
 
 
 def unsupported(node: ir.Node, rules: dict[str, Rule]) -> ExportError:

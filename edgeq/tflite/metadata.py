@@ -35,7 +35,6 @@ NORMALIZATION_OPTIONS = 1  # ProcessUnitOptions
 # Source: tensorflow/lite/tools/versioning/runtime_version.cc.
 RUNTIME_VERSIONS = {
     ("RESHAPE", 1): "1.5.0",
-    ("RELU_N1_TO_1", 2): "1.14.0",
     ("HARD_SWISH", 1): "1.15.0",
     ("FULLY_CONNECTED", 5): "2.0.0",
     ("RELU", 2): "2.1.0",

@@ -25,6 +25,7 @@ MAX_ITEMS = 1 << 22  # tensors, operations and their operands together: a file o
 TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
 OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 NUMPY_TYPES = {
+    "bool",
     "float32",
     "float16",
     "float64",
@@ -63,7 +64,7 @@ def read_graph(content: bytes, *, where: str = "model") -> Graph:
         The first subgraph, with constants as views into ``content``.
 
     Raises:
-        FormatError: truncated, corrupted, or not a TFLite file of one subgraph and schema version 3.
+        FormatError: truncated, corrupted, or not a TFLite file of schema version 3.
     """
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise FormatError("is no TFLite file", where=where, got=repr(content[4:8]), wanted="b'TFL3' at byte 4")
@@ -83,6 +84,7 @@ class _Reader:
     def __init__(self, model: Any, content: bytes, where: str) -> None:
         self.model, self.content, self.where = model, content, where
         self.left = MAX_ITEMS
+        self.bytes_left = 16 * len(content)  # what is copied; tables may share a vector, but not without end
 
     def fail(self, what: str, got: object = None, wanted: object = None) -> FormatError:
         return FormatError(what, where=self.where, got=got, wanted=wanted)
@@ -92,6 +94,15 @@ class _Reader:
             raise self.fail("declares more items than a network has", got=items, wanted=f"at most {self.left}")
         self.left -= items
         return items
+
+    def copy(self, size_bytes: int) -> None:
+        if size_bytes > self.bytes_left:
+            raise self.fail("refers to the same data too often")
+        self.bytes_left -= size_bytes
+
+    def text(self, raw: bytes | None) -> str:
+        self.copy(len(raw or b""))
+        return "" if raw is None else raw.decode("utf-8", "replace")
 
     def graph(self) -> Graph:
         model = self.model
@@ -112,17 +123,18 @@ class _Reader:
         metadata = {}
         for i in range(self.spend(model.MetadataLength())):
             item = model.Metadata(i)
-            metadata[_text(item.Name())] = self.buffer(item.Buffer()).tobytes()
-        return Graph(
-            tensors, operators, inputs, outputs, input_names, output_names, metadata, _text(model.Description())
-        )
+            content = self.buffer(item.Buffer())
+            self.copy(content.size)
+            metadata[self.text(item.Name())] = content.tobytes()
+        description = self.text(model.Description())
+        return Graph(tensors, operators, inputs, outputs, input_names, output_names, metadata, description)
 
     def code(self, code: Any) -> tuple[str, int]:
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         if builtin not in OPERATOR_NAMES:
             raise self.fail("has an unknown operation", got=builtin)
         name = OPERATOR_NAMES[builtin]
-        return (f"CUSTOM {_text(code.CustomCode())}" if name == "CUSTOM" else name), code.Version()
+        return (f"CUSTOM {self.text(code.CustomCode())}" if name == "CUSTOM" else name), code.Version()
 
     def buffer(self, index: int) -> NDArray[np.uint8]:
         if not 0 <= index < self.model.BuffersLength():
@@ -136,7 +148,7 @@ class _Reader:
         return buffer.DataAsNumpy() if buffer.DataLength() else np.empty(0, np.uint8)
 
     def tensor(self, tensor: Any, index: int) -> Tensor:
-        name = _text(tensor.Name()) or f"tensor_{index}"
+        name = self.text(tensor.Name()) or f"tensor_{index}"
         if tensor.ShapeLength() > MAX_RANK:
             raise self.fail(f"tensor {name} has too many dimensions", got=tensor.ShapeLength(), wanted=MAX_RANK)
         shape = tuple(int(tensor.Shape(i)) for i in range(tensor.ShapeLength()))
@@ -171,6 +183,7 @@ class _Reader:
             raise self.fail(f"the zero points of tensor {name} do not fit its scales", got=len(zero_point))
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             raise self.fail(f"tensor {name} has a scale that is not positive and finite")
+        self.copy(8 * len(scale))
         return Quantization(scale, np.broadcast_to(zero_point, scale.shape).astype(np.int64), axis)
 
     def operator(self, operator: Any, codes: list[tuple[str, int]], count: int) -> Operator:
@@ -178,6 +191,8 @@ class _Reader:
             raise self.fail("an operation refers to a code that is not there", got=operator.OpcodeIndex())
         kind, version = codes[operator.OpcodeIndex()]
         options = schema.BuiltinOptionsCreator(operator.BuiltinOptionsType(), operator.BuiltinOptions())
+        for value in vars(options).values() if options is not None else ():
+            self.copy(getattr(value, "nbytes", 0) or (len(value) if isinstance(value, bytes | list) else 0))
         inputs = self.indices(operator.InputsAsNumpy(), count, least=-1)
         return Operator(kind, inputs, self.indices(operator.OutputsAsNumpy(), count), options, version)
 
@@ -199,9 +214,5 @@ class _Reader:
             (signature.Outputs, signature.OutputsLength()),
         ):
             maps = [get(i) for i in range(self.spend(length))]
-            names.append({int(item.TensorIndex()): _text(item.Name()) for item in maps})
+            names.append({int(item.TensorIndex()): self.text(item.Name()) for item in maps})
         return tuple(names[0].get(i, "") for i in inputs), tuple(names[1].get(i, "") for i in outputs)
-
-
-def _text(raw: bytes | None) -> str:
-    return "" if raw is None else raw.decode("utf-8", "replace")

@@ -8,6 +8,7 @@ once - an arithmetic that shares nothing with TFLite's integer kernels.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from edgeq.verify.report import LayerParity
 
 __all__ = ["compare_layers", "cut_graph", "cut_qdq"]
 
-Codes = dict[str, NDArray[Any]]
+Codes = dict[str, list[NDArray[Any]]]  # by tensor name: an array a sample
 
 
 def compare_layers(
@@ -69,11 +70,12 @@ def compare_layers(
     return rows
 
 
-def _difference(first: NDArray[Any], second: NDArray[Any]) -> int:
+def _difference(first: list[NDArray[Any]], second: list[NDArray[Any]]) -> int:
     """The largest difference in codes; of float tensors, in float32 units in the last place."""
-    if first.dtype == np.float32:
-        first, second = (array.view(np.int32).astype(np.int64) for array in (first, second.astype(np.float32)))
-    return int(np.abs(first.astype(np.int64) - second.astype(np.int64)).max(initial=0))
+    one, other = np.stack(first), np.stack(second)
+    if one.dtype == np.float32:
+        one, other = one.view(np.int32), other.astype(np.float32).view(np.int32)
+    return int(np.abs(one.astype(np.int64) - other.astype(np.int64)).max(initial=0))
 
 
 # --- TFLite ---------------------------------------------------------------------------------------
@@ -83,16 +85,17 @@ def cut_graph(graph: Graph) -> Graph:
     """The graph with every operation on its own: activations it reads are inputs, what it writes is an output."""
     tensors = list(graph.tensors)
     outputs: list[int] = []
-    inputs: list[int] = []
+    read: dict[int, None] = {}
     operators: list[Operator] = []
     for operator in graph.operators:
         written = []
         for index in operator.outputs:
             tensors.append(_renamed(graph.tensors[index]))
             written.append(len(tensors) - 1)
-        inputs += [i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None and i not in inputs]
+        read.update(dict.fromkeys(i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None))
         outputs += written
         operators.append(replace(operator, outputs=tuple(written)))
+    inputs = list(read)
     names = [tensors[i].name for i in inputs]
     results = [tensors[i].name for i in outputs]
     return Graph(tuple(tensors), tuple(operators), tuple(inputs), tuple(outputs), tuple(names), tuple(results))
@@ -107,14 +110,14 @@ def _run_cut_graph(graph: Graph, codes: Codes) -> Codes:
     interpreter = load(write_graph(cut))
     slots = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
     results = {detail["name"].removesuffix("/computed"): detail["index"] for detail in interpreter.get_output_details()}
-    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in results}
+    rows: Codes = {name: [] for name in results}
     for i in range(len(next(iter(codes.values())))):
         for name, slot in slots.items():
-            interpreter.set_tensor(slot, codes[name][i : i + 1])
+            interpreter.set_tensor(slot, codes[name][i])
         interpreter.invoke()
         for name, index in results.items():
             rows[name].append(interpreter.get_tensor(index))
-    return {name: np.concatenate(parts) for name, parts in rows.items()}
+    return rows
 
 
 # --- ONNX -----------------------------------------------------------------------------------------
@@ -137,68 +140,62 @@ class CutModel:
     shifts: dict[str, int]
 
 
-def cut_qdq(model: ir.Model) -> CutModel:
-    """Cut a QDQ model between each activation's QuantizeLinear and DequantizeLinear."""
+def cut_qdq(model: ir.Model, names: Collection[str]) -> CutModel:
+    """Cut a QDQ model between the QuantizeLinear and DequantizeLinear of each of the named activations."""
     proto = ir.to_proto(model)
     graph = proto.graph
-    constants = {item.name for item in graph.initializer}
     zero_types = {item.name: item.data_type for item in graph.initializer}
+    shapes = {
+        info.name: [size.dim_value or 1 for size in info.type.tensor_type.shape.dim]
+        for info in (*graph.input, *graph.value_info, *graph.output)
+    }
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear":
+            readers.setdefault(node.input[0], []).append(node)
     inputs: dict[str, str] = {}
     outputs: dict[str, str] = {}
     shifts: dict[str, int] = {}
     for node in graph.node:
-        if node.op_type != "QuantizeLinear" or node.input[0] in constants:
+        name = node.input[0].removesuffix(OUTPUT_SUFFIX) if node.input else ""
+        if node.op_type != "QuantizeLinear" or name not in names:
             continue
-        name = node.input[0].removesuffix(OUTPUT_SUFFIX)
         kind = zero_types.get(node.input[2], onnx.TensorProto.UINT8) if len(node.input) > 2 else onnx.TensorProto.UINT8
-        shape = _static_shape(graph, node.input[0])
         fed = f"{node.output[0]}/fed"
-        for user in graph.node:
-            if user.op_type == "DequantizeLinear" and user.input[0] == node.output[0]:
-                user.input[0] = fed
+        for reader in readers.get(node.output[0], ()):
+            reader.input[0] = fed
         inputs[name], outputs[name] = fed, node.output[0]
         shifts[name] = 128 if kind == onnx.TensorProto.UINT8 else 0
-        graph.input.append(onnx.helper.make_tensor_value_info(fed, kind, shape))
-    kept = {value.name for value in graph.input}
+        graph.input.append(onnx.helper.make_tensor_value_info(fed, kind, shapes.get(node.input[0])))
     del graph.output[:]
-    known = {info.name for info in graph.value_info}
     for name, result in outputs.items():
         kind = onnx.TensorProto.UINT8 if shifts[name] else onnx.TensorProto.INT8
         graph.output.append(onnx.helper.make_tensor_value_info(result, kind, None))
-        assert result not in kept
-    for info in [info for info in graph.value_info if info.name in known & set(outputs.values())]:
-        graph.value_info.remove(info)
+    del graph.value_info[:]
     return CutModel(proto, inputs, outputs, shifts)
-
-
-def _static_shape(graph: onnx.GraphProto, name: str) -> list[int] | None:
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        if info.name == name:
-            return [size.dim_value or 1 for size in info.type.tensor_type.shape.dim]
-    return None
 
 
 def _run_cut_qdq(qdq: ir.Model, codes: Codes, column_order: dict[str, NDArray[np.intp]]) -> Codes:
     import onnxruntime
 
-    cut = cut_qdq(qdq)
+    cut = cut_qdq(qdq, codes)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(cut.proto.SerializeToString(), options, ["CPUExecutionProvider"])
     float_inputs = [item for item in session.get_inputs() if item.name not in cut.inputs.values()]
-    fed = {name: _to_onnx(codes[name], name, column_order, cut.shifts[name]) for name in cut.inputs if name in codes}
-    wanted = {name: result for name, result in cut.outputs.items() if name in codes}
     first = {item.name for item in qdq.graph.inputs}
-    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted if name not in first}
+    rows: Codes = {name: [] for name in cut.outputs if name not in first}
     for i in range(len(next(iter(codes.values())))):
-        feed = {cut.inputs[name]: values[i : i + 1] for name, values in fed.items()}
+        feed = {
+            slot: _to_onnx(codes[name][i], name, column_order, cut.shifts[name]) for name, slot in cut.inputs.items()
+        }
         for item in float_inputs:  # the network's own input: its codes stand for it, so any value will do
             feed[item.name] = np.zeros([s if isinstance(s, int) else 1 for s in item.shape], np.float32)
-        results = session.run([wanted[name] for name in rows], feed)
+        results = session.run([cut.outputs[name] for name in rows], feed)
         for name, values in zip(rows, results, strict=True):
             rows[name].append(_to_tflite(values, name, column_order, cut.shifts[name]))
-    return {name: np.concatenate(parts) for name, parts in rows.items()}
+    return rows
 
 
 def _to_onnx(codes: NDArray[Any], name: str, order: dict[str, NDArray[np.intp]], shift: int) -> NDArray[Any]:

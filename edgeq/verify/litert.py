@@ -123,8 +123,8 @@ def run(
     return [np.concatenate([row[i] for row in rows]) for i in range(len(rows[0]))]
 
 
-def run_all_tensors(content: bytes, inputs: Sequence[NDArray[Any]]) -> dict[int, NDArray[Any]]:
-    """Run samples through the reference kernels and keep what every operation writes, by tensor index, [N, ...]."""
+def run_all_tensors(content: bytes, inputs: Sequence[NDArray[Any]]) -> dict[int, list[NDArray[Any]]]:
+    """Run samples through the reference kernels and keep what every operation writes, by tensor index and sample."""
     interpreter = load(content, "reference", keep_tensors=True)
     slots = [detail["index"] for detail in interpreter.get_input_details()]
     operators = interpreter._get_ops_details()
@@ -136,7 +136,7 @@ def run_all_tensors(content: bytes, inputs: Sequence[NDArray[Any]]) -> dict[int,
         interpreter.invoke()
         for index, values in kept.items():
             values.append(interpreter.get_tensor(index))
-    return {index: np.concatenate(values) for index, values in kept.items()}
+    return kept
 
 
 def delegated_operators(content: bytes) -> set[int]:

@@ -10,15 +10,21 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import Lowering, node_name
+from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Quantization
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import node_name
 
 __all__ = ["ACTIVATION", "SCORE_GRID"]
 
 SCORE_GRID = (1 / 256, -128)  # TFLite's quantization specification: softmax and logistic
 TANH_GRID = (1 / 128, 0)
-CLIPS = {(0.0, 6.0): "RELU6", (0.0, math.inf): "RELU", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
+CLIPS = {  # bounds: operation and version
+    (0.0, 6.0): ("RELU6", 2),
+    (0.0, math.inf): ("RELU", 2),
+    (-1.0, 1.0): ("RELU_N1_TO_1", 1),
+    (0.0, 1.0): ("RELU_0_TO_1", 1),
+}
 
 
 def _unary(
@@ -47,7 +53,8 @@ def clip(low: Lowering, node: ir.Node) -> None:
         raise ExportError(
             "a Clip with these bounds is not lowered", where=node_name(node), got=bounds, wanted=list(CLIPS)
         )
-    _unary(low, node, CLIPS[bounds], version=1 if bounds == (0.0, 1.0) else 2)
+    kind, version = CLIPS[bounds]
+    _unary(low, node, kind, version=version)
 
 
 def leaky_relu(low: Lowering, node: ir.Node) -> None:

@@ -4,6 +4,7 @@ where not."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -11,9 +12,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import Lowering, Weight, node_name
+from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Quantization, Tensor
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import Weight, node_name, read_constant, read_weight
 
 __all__ = ["CONV", "add_bias", "explicit_pads", "padded"]
 
@@ -24,7 +26,7 @@ INT32_MAX = 2**31 - 1
 def conv(low: Lowering, node: ir.Node) -> None:
     """Conv with any stride, dilation, padding and groups; depthwise where each input channel is a group."""
     source = low.activation(node.inputs[0], node)
-    weight = low.weight(node.inputs[1], node)
+    weight = read_weight(node.inputs[1], node)
     if weight.codes.ndim != 4:
         raise ExportError(
             "only two-dimensional convolutions are lowered", where=node_name(node), got=weight.codes.shape
@@ -45,7 +47,8 @@ def conv(low: Lowering, node: ir.Node) -> None:
     permutation, axis = ((1, 2, 3, 0), 3) if depthwise else ((0, 2, 3, 1), 0)
     codes = np.ascontiguousarray(weight.codes.transpose(permutation))
     filters = low.add_constant(weight.name, codes, Quantization.per_channel(scale, axis))
-    bias = add_bias(low, node, source, weight, outputs)
+    # XNNPACK wants as many scales of the bias as of the weight.
+    bias = add_bias(low, node, source, replace(weight, scale=scale), outputs)
     if depthwise:
         options = schema.DepthwiseConv2DOptionsT(depthMultiplier=outputs // channels, **common)
         low.emit(node, "DEPTHWISE_CONV_2D", [source, filters, bias], options, version=3, fuse=True)
@@ -99,13 +102,13 @@ def padded(
         fill: the code that PADV2 fills with; None fills with zero (PAD).
         same: whether SAME may stand for pads that are equal to its own.
     """
-    _, height, width, channels = low.tensors[source].shape
+    batch, height, width, channels = low.tensors[source].shape
     totals = [same_total(size, kernel[i], strides[i], dilations[i]) for i, size in enumerate((height, width))]
     if not any(pads):
         return source, VALID
     if same and all(pads[i] == totals[i] // 2 and pads[i + 2] == totals[i] - totals[i] // 2 for i in range(2)):
         return source, SAME
-    shape = (1, height + pads[0] + pads[2], width + pads[1] + pads[3], channels)
+    shape = (batch, height + pads[0] + pads[2], width + pads[1] + pads[3], channels)
     grid = low.grid(source)
     name = f"{node.outputs[0].name}/pad"
     result = low.add_tensor(Tensor(name, shape, "int8", grid))
@@ -138,9 +141,9 @@ def _bias_codes(low: Lowering, node: ir.Node, scale: NDArray[np.float32], stem: 
     if value is None:
         return np.zeros(scale.shape, np.int32)
     if value.const_value is not None:  # a float bias
-        real = low.constant(value, node).astype(np.float64).ravel()
+        real = read_constant(value, node).astype(np.float64).ravel()
     else:
-        stored = low.weight(value, node)
+        stored = read_weight(value, node)
         if stored.codes.dtype == np.int32 and np.allclose(stored.scale, scale, rtol=1e-6, atol=0):
             return np.ascontiguousarray(stored.codes.ravel())
         real = stored.codes.ravel().astype(np.float64) * stored.scale

@@ -9,10 +9,11 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import Lowering, Weight, node_name
+from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Quantization
 from edgeq.tflite.ops.conv import add_bias
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import Weight, is_constant, node_name, read_weight
 
 __all__ = ["DENSE"]
 
@@ -23,15 +24,15 @@ def gemm(low: Lowering, node: ir.Node) -> None:
     factors = (attributes.get_float("alpha", 1.0), attributes.get_float("beta", 1.0), attributes.get_int("transA", 0))
     if factors != (1.0, 1.0, 0):
         raise ExportError("only alpha = beta = 1 and transA = 0 are lowered", where=node_name(node), got=factors)
-    weight = low.weight(node.inputs[1], node)
+    weight = read_weight(node.inputs[1], node)
     _fully_connected(low, node, weight if attributes.get_int("transB", 0) else _transposed(weight))
 
 
 def matmul(low: Lowering, node: ir.Node) -> None:
     """MatMul of an activation by a constant [I, O]."""
-    if not low.is_constant(node.inputs[1]):
+    if not is_constant(node.inputs[1]):
         raise ExportError("a product of two activations is not lowered", where=node_name(node), wanted="a constant B")
-    _fully_connected(low, node, _transposed(low.weight(node.inputs[1], node)))
+    _fully_connected(low, node, _transposed(read_weight(node.inputs[1], node)))
 
 
 def _transposed(weight: Weight) -> Weight:

@@ -9,9 +9,10 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import TO_NHWC, Lowering, check_scale, node_name
+from edgeq.tflite.lower import TO_NHWC, Lowering
 from edgeq.tflite.model import Quantization
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import check_scale, is_constant, node_name, read_constant
 
 __all__ = ["ELEMENTWISE"]
 
@@ -37,9 +38,9 @@ def _binary(low: Lowering, node: ir.Node, kind: str, options: Any) -> None:
 def _operand(low: Lowering, node: ir.Node, slot: int, rank: int) -> int:
     """An activation as it is; a constant on its own grid, in TFLite's layout."""
     value = node.inputs[slot]
-    if not low.is_constant(value):
+    if not is_constant(value):
         tensor = low.activation(value, node)
-        if tensor in low.column_order or len(low.tensors[tensor].shape) != rank:
+        if len(low.tensors[tensor].shape) != rank:
             raise ExportError("operands of different ranks are not lowered", where=node_name(node), wanted=rank)
         return tensor
     dequantize = value.producer() if value is not None else None
@@ -47,11 +48,11 @@ def _operand(low: Lowering, node: ir.Node, slot: int, rank: int) -> int:
         raise ExportError(
             "a constant operand is not quantized", where=node_name(node), got=getattr(value, "name", None)
         )
-    stored = low.constant(dequantize.inputs[0], node)
-    scale = np.atleast_1d(low.constant(dequantize.inputs[1], node)).astype(np.float32)
+    stored = read_constant(dequantize.inputs[0], node)
+    scale = np.atleast_1d(read_constant(dequantize.inputs[1], node)).astype(np.float32)
     check_scale(scale, str(value.name), node)
     zero = dequantize.inputs[2] if len(dequantize.inputs) > 2 else None
-    zero_point = 0 if zero is None else int(low.constant(zero, node).ravel()[0])
+    zero_point = 0 if zero is None else int(read_constant(zero, node).ravel()[0])
     if scale.size != 1 or stored.dtype not in (np.int8, np.uint8):
         raise ExportError("a constant operand is not int8 with one scale", where=node_name(node), got=stored.dtype)
     if stored.dtype == np.uint8:

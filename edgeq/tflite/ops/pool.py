@@ -8,9 +8,10 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import TO_NHWC, Lowering, node_name
+from edgeq.tflite.lower import TO_NHWC, Lowering
 from edgeq.tflite.ops.conv import explicit_pads, padded
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import node_name, read_constant
 
 __all__ = ["POOL"]
 
@@ -40,16 +41,17 @@ def _pool(low: Lowering, node: ir.Node, kind: str, *, fill: int | None, counted:
     if any(size != 1 for size in node.attributes.get_ints("dilations", (1, 1))):
         raise ExportError("a dilated pool has no int8 form in TFLite", where=node_name(node))
     size = low.tensors[source].shape[1:3]
-    pads = explicit_pads(node, (size[0], size[1]), kernel, strides, [1, 1])
+    explicit = explicit_pads(node, (size[0], size[1]), kernel, strides, [1, 1])
+    pads = list(explicit)
     output = low.shape(node.outputs[0])[2:]
     for i in range(2):  # ceil_mode: the last window reaches past the pads
         pads[i + 2] = max(pads[i + 2], (output[i] - 1) * strides[i] + kernel[i] - size[i] - pads[i])
     grid = low.grid(source)
     before = len(low.operators)
-    # SAME leaves padded pixels out of a mean; where they count they are written out.
-    count = fill is None and counted and sum(pads) == sum(node.attributes.get_ints("pads", (0, 0, 0, 0)))
+    # SAME leaves padded pixels out of a mean, as ceil_mode does; where they count they are written out.
+    count = fill is None and counted and any(explicit)
     source, padding = padded(low, node, source, pads, kernel, strides, [1, 1], fill=fill, same=not count)
-    if fill is None and not count and len(low.operators) > before:
+    if fill is None and (pads != explicit if count else len(low.operators) > before):
         raise ExportError(
             "the padding of an average pool has no exact form in TFLite",
             where=node_name(node),
@@ -72,10 +74,12 @@ def reduce_mean(low: Lowering, node: ir.Node) -> None:
     source = low.activation(node.inputs[0], node)
     rank = len(low.tensors[source].shape)
     if len(node.inputs) > 1 and node.inputs[1] is not None:
-        axes = [int(axis) for axis in low.constant(node.inputs[1], node)]
+        axes = [int(axis) for axis in read_constant(node.inputs[1], node)]
     else:
-        axes = list(node.attributes.get_ints("axes", tuple(range(rank))))
-    axes = [axis % rank for axis in axes]
+        axes = list(node.attributes.get_ints("axes", ()))
+    if not axes and node.attributes.get_int("noop_with_empty_axes"):
+        raise ExportError("a mean over no axis is not lowered", where=node_name(node), remedy="leave it out")
+    axes = [axis % rank for axis in axes or range(rank)]
     keep = bool(node.attributes.get_int("keepdims", 1))
     if rank == 4:
         left = [axis for axis in range(4) if axis not in axes]

@@ -8,9 +8,10 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import TO_NCHW, TO_NHWC, Lowering, node_name
+from edgeq.tflite.lower import TO_NCHW, TO_NHWC, Lowering
 from edgeq.tflite.model import Tensor
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import float_source, node_name, read_constant, read_real_constant
 
 __all__ = ["SHAPE"]
 
@@ -18,13 +19,13 @@ __all__ = ["SHAPE"]
 def reshape(low: Lowering, node: ir.Node) -> None:
     """Reshape, Flatten, Squeeze and Unsqueeze: the shapes that ONNX inferred say all there is to know."""
     source = low.activation(node.inputs[0], node)
-    before = low.shape(low.source(node.inputs[0], node))
+    before = low.shape(float_source(node.inputs[0], node))
     after = low.shape(node.outputs[0])
     name = str(node.outputs[0].name)
     order = None
     if len(before) == 4 and not _keeps_pixels(before, after):
         order = low.flatten_order(before)
-        if order is not None and not (len(after) == 2 and low.only_feeds_dense(node.outputs[0])):
+        if order is not None and not (after == (1, order.size) and low.only_feeds_dense(node.outputs[0])):
             source, order = low.transpose(source, TO_NCHW, f"{name}/nchw"), None
     if len(after) == 4 and not _keeps_pixels(before, after) and low.flatten_order(after) is not None:
         # The result is written in ONNX order first and brought to NHWC after.
@@ -40,8 +41,6 @@ def reshape(low: Lowering, node: ir.Node) -> None:
     result = low.emit(node, "RESHAPE", [source, shape], options, forced=low.grid(source))
     if order is not None:
         low.column_order[result] = order
-    else:
-        low.keep_order(source, result)
 
 
 def _keeps_pixels(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
@@ -56,7 +55,7 @@ def _add_reshape(low: Lowering, source: int, result: int) -> None:
 
 
 def transpose(low: Lowering, node: ir.Node) -> None:
-    """The permutation in TFLite's order of axes; one that leaves every value in place is a RESHAPE."""
+    """The permutation in TFLite's order of axes."""
     source = low.activation(node.inputs[0], node)
     rank = len(low.tensors[source].shape)
     permutation = list(node.attributes.get_ints("perm", tuple(reversed(range(rank)))))
@@ -71,8 +70,6 @@ def concat(low: Lowering, node: ir.Node) -> None:
     sources = [low.activation(value, node) for value in node.inputs]
     rank = len(low.tensors[sources[0]].shape)
     axis = node.attributes.get_int("axis") % rank
-    if any(source in low.column_order for source in sources):
-        raise ExportError("a Concat of flattened images is not lowered", where=node_name(node))
     grid = low.grid_after(node.outputs[0])
     for i, source in enumerate(sources):
         if grid is not None and not grid.same_grid(low.grid(source)):
@@ -83,7 +80,7 @@ def concat(low: Lowering, node: ir.Node) -> None:
             low.notes.append(f"QUANTIZE added before {node_name(node)}: TFLite's CONCATENATION needs one grid")
             sources[i] = moved
     options = schema.ConcatenationOptionsT(axis=TO_NHWC.index(axis) if rank == 4 else axis)
-    low.emit(node, "CONCATENATION", sources, options, version=2, fuse=True)
+    low.emit(node, "CONCATENATION", sources, options, version=2)
 
 
 def pad(low: Lowering, node: ir.Node) -> None:
@@ -91,15 +88,13 @@ def pad(low: Lowering, node: ir.Node) -> None:
     source = low.activation(node.inputs[0], node)
     mode = node.attributes.get_string("mode", "constant")
     fill = node.inputs[2] if len(node.inputs) > 2 else None
-    while fill is not None and (producer := fill.producer()) is not None:
-        fill = producer.inputs[0]
-    if mode != "constant" or (fill is not None and np.any(low.constant(fill, node) != 0)):
+    if mode != "constant" or (fill is not None and np.any(read_real_constant(fill, node) != 0)):
         raise ExportError("only padding with zeros is lowered", where=node_name(node), got=mode)
     rank = len(low.tensors[source].shape)
-    amounts = low.constant(node.inputs[1], node)
+    amounts = read_constant(node.inputs[1], node)
     axes = list(range(rank))
     if len(node.inputs) > 3 and node.inputs[3] is not None:
-        axes = [int(axis) % rank for axis in low.constant(node.inputs[3], node)]
+        axes = [int(axis) % rank for axis in read_constant(node.inputs[3], node)]
     table = np.zeros((rank, 2), np.int32)
     for i, axis in enumerate(axes):
         table[axis] = amounts[i], amounts[i + len(axes)]
@@ -114,13 +109,13 @@ def pad(low: Lowering, node: ir.Node) -> None:
 def strided_slice(low: Lowering, node: ir.Node) -> None:
     """Slice with constant bounds and positive steps."""
     source = low.activation(node.inputs[0], node)
-    before = low.shape(low.source(node.inputs[0], node))
+    before = low.shape(float_source(node.inputs[0], node))
     rank = len(before)
-    starts, ends = (low.constant(node.inputs[slot], node) for slot in (1, 2))
+    starts, ends = (read_constant(node.inputs[slot], node) for slot in (1, 2))
     slots: list[list[int]] = []
     for slot, default in ((3, list(range(len(starts)))), (4, [1] * len(starts))):
         given = len(node.inputs) > slot and node.inputs[slot] is not None
-        slots.append([int(item) for item in low.constant(node.inputs[slot], node)] if given else default)
+        slots.append([int(item) for item in read_constant(node.inputs[slot], node)] if given else default)
     begin, end, step = [0] * rank, list(before), [1] * rank
     for i, axis in enumerate(axis % rank for axis in slots[0]):
         if slots[1][i] < 1:

@@ -1,0 +1,147 @@
+"""What the values of a QDQ graph stand for: the float value behind a pair of Q and DQ, constants, weights and grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgeq.errors import ExportError
+from edgeq.tflite.model import Quantization
+
+__all__ = [
+    "Weight",
+    "check_scale",
+    "float_source",
+    "grid_of",
+    "is_constant",
+    "node_name",
+    "read_constant",
+    "read_real_constant",
+    "read_weight",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A quantized constant of the ONNX graph.
+
+    Attributes:
+        name: the name it gets in TFLite: the initializer's, without what the quantizer appended.
+        codes: int8 or int32, ONNX layout.
+        scale: float32 [1] or [C].
+        axis: the dimension of a per-channel scale.
+    """
+
+    name: str
+    codes: NDArray[Any]
+    scale: NDArray[np.float32]
+    axis: int
+
+
+def node_name(node: ir.Node) -> str:
+    """A node as messages name it: its name and its operation."""
+    return f"node {node.name or node.outputs[0].name} ({node.op_type})"
+
+
+def float_source(value: ir.Value | None, node: ir.Node) -> ir.Value:
+    """The float value behind a node's input: what came before the pair of Q and DQ."""
+    if value is None:
+        raise ExportError("an input is missing", where=node_name(node))
+    dequantize = value.producer()
+    if dequantize is None or dequantize.op_type != "DequantizeLinear":
+        return value
+    quantize = dequantize.inputs[0].producer() if dequantize.inputs[0] is not None else None
+    if quantize is None or quantize.op_type != "QuantizeLinear" or quantize.inputs[0] is None:
+        return value
+    return quantize.inputs[0]
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    if value is None:
+        return False
+    dequantize = value.producer()
+    if dequantize is not None and dequantize.op_type == "DequantizeLinear":
+        return dequantize.inputs[0] is not None and dequantize.inputs[0].const_value is not None
+    return value.const_value is not None
+
+
+def read_constant(value: ir.Value | None, node: ir.Node) -> NDArray[Any]:
+    """The numbers of a constant input, such as a shape or axes.
+
+    Raises:
+        ExportError: it is computed, not constant.
+    """
+    if value is None or value.const_value is None:
+        raise ExportError("needs a constant input", where=node_name(node), got=getattr(value, "name", None))
+    return np.asarray(value.const_value.numpy())
+
+
+def read_real_constant(value: ir.Value, node: ir.Node) -> NDArray[Any]:
+    """A constant, float or quantized (DequantizeLinear of integers, or the pair of Q and DQ), in real numbers.
+
+    Raises:
+        ExportError: it is computed, not constant.
+    """
+    source = float_source(value, node)
+    dequantize = source.producer()
+    if dequantize is None or dequantize.op_type != "DequantizeLinear":
+        return read_constant(source, node)
+    codes, scale, zero_point = (
+        None if item is None else read_constant(item, node).astype(np.float64)
+        for item in (*dequantize.inputs, None)[:3]
+    )
+    assert codes is not None and scale is not None, "both are required inputs"
+    return scale * (codes - (0 if zero_point is None else zero_point))
+
+
+def read_weight(value: ir.Value | None, node: ir.Node) -> Weight:
+    """A quantized constant input: its integers and scales as they stand in the file.
+
+    Raises:
+        ExportError: the input is not a DequantizeLinear of constant int8 or int32 with zero point 0.
+    """
+    dequantize = value.producer() if value is not None else None
+    if value is None or dequantize is None or dequantize.op_type != "DequantizeLinear":
+        name = getattr(value, "name", None)
+        raise ExportError("a weight is not quantized", where=node_name(node), got=name, wanted="DequantizeLinear")
+    stored, scale, zero_point = (*dequantize.inputs, None)[:3]
+    codes = read_constant(stored, node)
+    if codes.dtype not in (np.int8, np.int32):
+        raise ExportError("a weight has an unknown type", where=node_name(node), got=codes.dtype, wanted="int8")
+    if zero_point is not None and np.any(read_constant(zero_point, node) != 0):
+        raise ExportError(
+            "a weight has a zero point that is not 0",
+            where=node_name(node),
+            remedy="quantize weights symmetrically, as TFLite's int8 kernels need",
+        )
+    scales = np.atleast_1d(read_constant(scale, node)).astype(np.float32)
+    check_scale(scales, str(stored.name) if stored is not None else "", node)
+    axis = dequantize.attributes.get_int("axis", 1) if scales.size > 1 else 0
+    name = str(stored.name).removesuffix("_quantized") if stored is not None else ""
+    return Weight(name, codes, scales, axis % max(codes.ndim, 1))
+
+
+def grid_of(quantize: ir.Node) -> Quantization:
+    scale = np.atleast_1d(read_constant(quantize.inputs[1], quantize)).astype(np.float32)
+    zero_input = quantize.inputs[2] if len(quantize.inputs) > 2 else None
+    zero = np.zeros(1, np.uint8) if zero_input is None else np.atleast_1d(read_constant(zero_input, quantize))
+    if scale.size != 1:
+        raise ExportError("an activation has a scale a channel", where=node_name(quantize), wanted="one scale")
+    if zero.dtype not in (np.int8, np.uint8):
+        raise ExportError(
+            "an activation has no int8 form", where=node_name(quantize), got=zero.dtype, wanted="int8 or uint8"
+        )
+    check_scale(scale, str(quantize.inputs[0].name if quantize.inputs[0] else ""), quantize)
+    shift = 128 if zero.dtype == np.uint8 else 0
+    return Quantization.per_tensor(scale[0], int(zero[0]) - shift)
+
+
+def check_scale(scale: NDArray[np.float32], name: str, node: ir.Node) -> None:
+    """Refuse scales that no runtime can work with."""
+    bad = scale[~(np.isfinite(scale) & (scale > 0))]
+    if bad.size:
+        raise ExportError(f"the scale of {name} is not positive and finite", where=node_name(node), got=bad[0])
