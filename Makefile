@@ -18,7 +18,7 @@ RUN_STAMP := $(VENV)/.edgeq-run
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check bench lock clean
+.PHONY: help setup setup-dev demo test check bench cifar10 lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,8 +38,15 @@ check: $(DEV_STAMP) ## lint, formatting and types
 	$(BIN)/ruff format --check edgeq tests
 	$(BIN)/mypy
 
-bench: $(DEV_STAMP) ## what the regularizer adds to a training step
+bench: $(DEV_STAMP) ## what the regularizer adds to a training step, and what an export costs
 	$(BIN)/python tests/benchmarks/bench_regularizer.py
+	$(BIN)/python tests/benchmarks/bench_export.py
+
+CIFAR10 ?= ../shared/data/cifar10-imagefolder.tar.xz
+
+cifar10: $(RUN_STAMP) ## train and verify a ResNet-20 on CIFAR-10 (half an hour on two cores), keep its figures in docs/results
+	$(BIN)/edgeq build --data $(CIFAR10) --model resnet20 --bits 8 --epochs 40 --out out/cifar10
+	$(BIN)/python tests/benchmarks/record_result.py out/cifar10 cifar10-resnet20 --command "make cifar10"
 
 # torch is pinned by its public version, so that pip takes a CPU build (2.13.0+cpu) wherever it is told of one.
 lock: ## write constraints.txt anew from what pip resolves today

@@ -55,10 +55,14 @@ class PeriodicRegularizerCallback(Callback):
                 remedy="give Trainer(max_epochs=...) or the callback's epochs",
             )
         recipe = self._recipe
-        self._amplitudes = AmplitudeSchedule.from_recipe(recipe, epochs)
+        self._amplitudes = AmplitudeSchedule.from_recipe(recipe, self._bits, epochs)
         self._frequencies = FrequencySchedule.from_recipe(recipe, self._bits, epochs)
         self.regularizer = PeriodicRegularizer(
-            pl_module, function=recipe.function, bits=self._bits, amplitude=recipe.amplitude, scale=recipe.scale
+            pl_module,
+            function=recipe.function,
+            bits=self._bits,
+            amplitude=recipe.amplitude_for(self._bits),
+            scale=recipe.scale,
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

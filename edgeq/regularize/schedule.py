@@ -41,9 +41,9 @@ class AmplitudeSchedule:
     every: int = 1
 
     @classmethod
-    def from_recipe(cls, recipe: RegularizerRecipe, epochs: int) -> AmplitudeSchedule:
+    def from_recipe(cls, recipe: RegularizerRecipe, bits: int, epochs: int) -> AmplitudeSchedule:
         """The schedule that a recipe asks for."""
-        return cls(recipe.amplitude, epochs, recipe.schedule, recipe.factor, recipe.every)
+        return cls(recipe.amplitude_for(bits), epochs, recipe.schedule, recipe.factor, recipe.every)
 
     def at(self, epoch: int) -> float:
         """The amplitude of an epoch, counted from 0.

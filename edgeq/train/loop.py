@@ -65,7 +65,8 @@ def train(
     Raises:
         RecipeError: cuda is asked for and absent; ``resume`` finds no checkpoint, or one of another recipe or data.
         FormatError: the checkpoint is damaged, or holds more than tensors and plain values.
-        ModelError: training diverged, the network has no weights to regularize, or the checkpoint is another network's.
+        ModelError: training diverged, the network has no weights to regularize, or the checkpoint is another network's
+            or cannot be written.
         DataError: there are fewer than two training images.
         KeyboardInterrupt: Ctrl-C; the last epoch's checkpoint is whole.
     """

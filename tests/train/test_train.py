@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgeq.data import ImageData
 from edgeq.errors import FormatError, ModelError, RecipeError
 from edgeq.recipe import Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.train import EpochLog, TrainResult, train
+from edgeq.train.checkpoint import write_checkpoint
 from edgeq.train.loop import CHECKPOINT
 
 EPOCHS, BATCHES = 4, 3
@@ -257,6 +259,17 @@ def test_weights_broken_by_the_very_last_step_are_noticed(tmp_path: Path) -> Non
 
     with pytest.raises(ModelError, match=r"epoch 4, step 3 of 3.*weights"):
         train(model, images(), RECIPE, tmp_path, progress=Watch(at))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_and_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    write_checkpoint({"epoch": 1}, path)
+    with pytest.raises(ModelError, match="cannot be written"):
+        write_checkpoint({"epoch": 2}, path / "below a file")
+    with pytest.raises(TypeError):  # half-way through
+        write_checkpoint({"epoch": 2, "unpicklable": threading.Lock()}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:

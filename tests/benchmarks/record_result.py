@@ -1,0 +1,103 @@
+"""Keep the figures of a long run: the manifest, shortened, as docs/results/NAME.json, and the table in docs/results.md.
+
+    python tests/benchmarks/record_result.py out/cifar10 cifar10-resnet20 --command "make cifar10"
+
+The page is written from the JSON files alone, so a figure on it is one that a run left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN, END = "<!-- builds: begin -->", "<!-- builds: end -->"
+KEPT = ("edgeq", "versions", "recipe", "seed", "data", "training", "accuracy")
+COLUMNS = ("network, data", "bits", "epochs", "float", "snapped", "ONNX", "TFLite", ".tflite", "distance", "codes kept")
+
+
+def shorten(manifest: dict[str, Any], command: str) -> dict[str, Any]:
+    """What is worth keeping of a manifest, with the command and the machine."""
+    result = {"command": command, "machine": machine()} | {key: manifest[key] for key in KEPT}
+    result["parity"] = {key: value for key, value in manifest["parity"].items() if key != "layers"}
+    result["distance"] = weighted_distance(manifest["layers"])
+    result["artifacts"] = {item["path"]: item["bytes"] for item in manifest["artifacts"]}
+    result["seconds"] = {item["name"]: item["seconds"] for item in manifest["stages"]}
+    result["peak_rss_mb"] = max(item["peak_rss_mb"] for item in manifest["stages"])
+    return result
+
+
+def weighted_distance(layers: list[dict[str, Any]]) -> float:
+    """Mean distance of all weights from the grid before the snap, in steps."""
+    sizes = [math.prod(layer["shape"]) for layer in layers]
+    return float(round(sum(s * layer["distance"] for s, layer in zip(sizes, layers, strict=True)) / sum(sizes), 5))
+
+
+def machine() -> str:
+    """The processor and how many cores of it there are."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def page_table(results: list[dict[str, Any]]) -> str:
+    """The Markdown table of all kept builds."""
+    rows = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    notes = []
+    for result in results:
+        accuracy, parity, recipe = result["accuracy"], result["parity"], result["recipe"]
+        cells = [
+            f"{recipe['model']}, {result['data']['name']}",
+            str(recipe["bits"]),
+            str(recipe["train"]["epochs"]),
+            *(f"{accuracy[key]:.2f} %" for key in ("float", "snapped", "onnx", "tflite")),
+            f"{result['artifacts']['model.tflite']:,} B",
+            f"{result['distance']:.3f} steps",
+            f"{parity['codes_kept']:,} of {parity['codes']:,}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+        seconds = result["seconds"]
+        notes.append(
+            f"- {cells[0]}: `{result['command']}`, seed {result['seed']}, {accuracy['samples']:,} test images, "
+            f"{result['training']['precision']} at {result['training']['images_per_second']:,.0f} images/s, training "
+            f"{seconds['train'] / 60:.1f} min of {sum(seconds.values()) / 60:.1f}, at most "
+            f"{result['peak_rss_mb']:,.0f} MB; layers differ by {parity['max_code_difference']} code at most, ONNX and "
+            f"TFLite name the same class for {parity['top1_agreement']:.2f} % of the images. On {result['machine']}."
+        )
+    return "\n".join([*rows, "", *notes])
+
+
+def write_page() -> None:
+    """Put the table between its marks in docs/results.md."""
+    results = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
+    page = DOCS / "results.md"
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{page_table(results)}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--command", required=True)
+    arguments = parser.parse_args()
+    manifest = json.loads((arguments.build / "manifest.json").read_text(encoding="utf-8"))
+    manifest["recipe"]["data"]["path"] = Path(manifest["recipe"]["data"]["path"]).name  # no path of this machine
+    target = DOCS / "results" / f"{arguments.name}.json"
+    target.write_text(json.dumps(shorten(manifest, arguments.command), indent=2) + "\n", encoding="utf-8")
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
