@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from edgeq.calibrate import load_calibration
 from edgeq.errors import ExportError
 from edgeq.grid import QuantizedWeight
-from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions, write_manifest
+from edgeq.manifest import artifact_entries, layer_entries, write_manifest
+from edgeq.outputs import OUTPUTS, build_manifest, manifest_head, write_artifact, write_report
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe, recipe_to_toml
 from edgeq.stages import StageClock
@@ -32,17 +34,6 @@ if TYPE_CHECKING:
     from edgeq.verify import Verification
 
 __all__ = ["BuildResult", "build", "calibration_samples", "train_only"]
-
-OUTPUTS = (
-    "model.tflite",
-    "model.onnx",
-    "checkpoint.safetensors",
-    "grid.safetensors",
-    "labels.txt",
-    "recipe.toml",
-    "golden.npz",
-    "report.html",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +85,12 @@ def build(
             trained, logits = _snap(model, data, recipe, work.folder, progress)
         with clock.stage("export", "Export"):
             artifact = _export(model, data, trained, recipe, logits["snapped"], progress)
-            _write_artifact(artifact, trained, data, recipe, work.folder)
+            write_artifact(artifact, data, recipe, work.folder)
         with clock.stage("verify", "Verify"):
             found = _verify(artifact, trained, data, logits, recipe, progress)
         with clock.stage("report", "Report"):
-            manifest = _manifest(recipe, data, trained, found, training, clock, work.folder)
-            _write_report(manifest, recipe, data, trained, found, training, command, work.folder)
+            manifest = build_manifest(recipe, data, trained, found, training, work.folder)
+            write_report(manifest, recipe, data, trained, found, training, command, work.folder)
             manifest["artifacts"] = artifact_entries(work.folder, OUTPUTS)
         manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
         write_manifest(work.folder / "manifest.json", manifest)
@@ -116,10 +107,15 @@ def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
 
 
 def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
-    """Fill in what depends on the data, so that the recipe in the output folder says it."""
-    if recipe.train.flip is not None:
-        return recipe
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, flip=data.mirrors))
+    """Fill in what follows from the data and the bits, so that the recipe in the output folder says it."""
+    train, regularizer = recipe.train, recipe.regularizer
+    if train.flip is None:
+        train = dataclasses.replace(train, flip=data.mirrors)
+    steps = math.ceil(len(data.train_images) / train.batch_size)
+    regularizer = dataclasses.replace(
+        regularizer, amplitude=regularizer.amplitude_for(recipe.bits), every=regularizer.every_for(steps)
+    )
+    return dataclasses.replace(recipe, train=train, regularizer=regularizer)
 
 
 def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
@@ -127,15 +123,14 @@ def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
     from edgeq.artifact import check_convertible
     from edgeq.export.float_onnx import export_float
     from edgeq.models import create_model
-    from edgeq.snap import quantized_layers
+    from edgeq.snap import quantized_layers, require_exported
 
     model = create_model(recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed)
-    if not quantized_layers(model):
-        raise ExportError("the network has no Conv2d or Linear layer", where=recipe.model)
+    layers = quantized_layers(model)
+    float_model = export_float(model, [data.input_shape], output_names=["logits"])
+    require_exported(layers, float_model.graph.initializers)
     head: Head = "softmax" if recipe.quantize.io == "uint8" else "none"
-    check_convertible(
-        export_float(model, [data.input_shape], output_names=["logits"]), io=recipe.quantize.io, head=head
-    )
+    check_convertible(float_model, io=recipe.quantize.io, head=head)
     return model
 
 
@@ -222,17 +217,6 @@ def _check_float_export(model: ir.Model, data: ImageData, logits: NDArray[np.flo
         )
 
 
-def _write_artifact(
-    artifact: Artifact, trained: Mapping[str, QuantizedWeight], data: ImageData, recipe: Recipe, folder: Path
-) -> None:
-    from edgeq.artifact import labels_text
-
-    (folder / "model.tflite").write_bytes(artifact.content)
-    (folder / "model.onnx").write_bytes(artifact.onnx_bytes)
-    (folder / "labels.txt").write_bytes(labels_text(data.classes))
-    (folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
-
-
 def _verify(
     artifact: Artifact,
     trained: Mapping[str, QuantizedWeight],
@@ -254,79 +238,6 @@ def _verify(
         io=recipe.quantize.io,
         progress=progress,
     )
-
-
-def _manifest(
-    recipe: Recipe,
-    data: ImageData,
-    trained: Mapping[str, QuantizedWeight],
-    found: Verification,
-    training: TrainResult,
-    clock: StageClock,
-    folder: Path,
-) -> dict[str, Any]:
-    """``manifest.json``, and ``golden.npz`` beside it."""
-    from edgeq.golden import save_golden
-
-    save_golden(folder / "golden.npz", found.golden_inputs, found.golden_outputs)
-    return {
-        **_manifest_head(recipe, data, training),
-        "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
-        "layers": layer_entries(trained),
-        "parity": {
-            "max_code_difference": found.max_code_difference,
-            "top1_agreement": found.top1_agreement,
-            "samples": found.samples,
-            "layer_samples": found.layer_samples,
-            "codes": found.codes,
-            "codes_kept": found.codes_kept,
-            "layers": [dataclasses.asdict(layer) for layer in found.layers],
-        },
-        "artifacts": artifact_entries(folder, OUTPUTS),
-        "stages": [dataclasses.asdict(time) for time in clock.times],
-        "bench": [],
-    }
-
-
-def _manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dict[str, Any]:
-    versions = package_versions()
-    return {
-        "schema": SCHEMA,
-        "edgeq": versions["edgeq"],
-        "versions": versions,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": recipe.seed,
-        "data": {
-            "name": data.name,
-            "train": len(data.train_images),
-            "test": len(data.test_images),
-            "sha256": data.sha256,
-        },
-        "training": {
-            "images_per_second": round(training.images_per_second, 1),
-            "precision": training.precision,
-            "device": training.device,
-        },
-    }
-
-
-def _write_report(
-    manifest: dict[str, Any],
-    recipe: Recipe,
-    data: ImageData,
-    trained: Mapping[str, QuantizedWeight],
-    found: Verification,
-    training: TrainResult,
-    command: str,
-    folder: Path,
-) -> None:
-    from edgeq.report.gather import gather_report
-    from edgeq.report.page import render_report
-
-    page = render_report(
-        gather_report(manifest, data, trained, found, training, folder / "checkpoint.safetensors", command, recipe)
-    )
-    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:
@@ -352,7 +263,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         }
         (work.folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
         manifest = {
-            **_manifest_head(recipe, data, training),
+            **manifest_head(recipe, data, training),
             "accuracy": {**accuracy, "samples": len(labels)},
             "layers": layer_entries(trained),
             "artifacts": artifact_entries(work.folder, OUTPUTS),

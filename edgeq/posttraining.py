@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.errors import DataError, ExportError, ModelError
+from edgeq.errors import DataError, ExportError, ModelError, RecipeError
 from edgeq.grid import Grid, QuantizedWeight
 from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions, write_manifest
 from edgeq.progress import Progress, Silent
 from edgeq.stages import StageClock
-from edgeq.workspace import open_workspace
+from edgeq.workspace import CHECKPOINTS, Workspace, open_workspace
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgeq.artifact import Artifact
     from edgeq.calibrate import CalibrationRecipe
     from edgeq.tflite.convert import Conversion, Interface
     from edgeq.verify import LayerParity
@@ -79,9 +82,11 @@ def export_module(
         The manifest.
     """
     clock = StageClock(progress or Silent())
-    with open_workspace(out) as work:
+    with _workspace(out) as work:
         with clock.stage("model", "Network"):
-            float_model, trained = _float_module(model_name, input_shapes, request, checkpoint, grid_file, classes)
+            float_model, trained = _float_module(
+                model_name, input_shapes, request, checkpoint, grid_file, classes, clock.progress
+            )
         return _quantize(float_model, trained, request, work, clock, model_name)
 
 
@@ -94,7 +99,7 @@ def quantize_file(path: Path, request: ExportRequest, out: Path, *, progress: Pr
     from edgeq.onnx_file import load_onnx
 
     clock = StageClock(progress or Silent())
-    with open_workspace(out) as work:
+    with _workspace(out) as work:
         with clock.stage("model", "Network"):
             model = load_onnx(path)
             if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
@@ -132,6 +137,15 @@ def convert_file(path: Path, out: Path, *, io: Interface = "int8") -> Conversion
     return conversion
 
 
+@contextmanager
+def _workspace(out: Path) -> Iterator[Workspace]:
+    """A workspace that does not take the place of a training, whose checkpoints would be lost."""
+    with open_workspace(out) as work:
+        if (work.out / CHECKPOINTS).is_dir():
+            raise RecipeError("the output folder holds a training", where=out, remedy="choose another --out")
+        yield work
+
+
 def _float_module(
     name: str,
     input_shapes: Sequence[tuple[int, ...]],
@@ -139,11 +153,12 @@ def _float_module(
     checkpoint: Path | None,
     grid_file: Path | None,
     classes: int,
+    progress: Progress,
 ) -> tuple[ir.Model, dict[str, QuantizedWeight]]:
     from edgeq.export.float_onnx import export_float
     from edgeq.models import MODELS, create_model, load_weights
     from edgeq.models.factory import call_factory
-    from edgeq.snap import load_grid, put_codes, snap
+    from edgeq.snap import load_grid, put_codes, require_exported, snap
 
     if name in MODELS or ":" not in name:
         if len(input_shapes) != 1 or len(input_shapes[0]) != 3:
@@ -151,23 +166,27 @@ def _float_module(
         channels, height, width = input_shapes[0]
         model = create_model(name, num_classes=classes, input_shape=(channels, height, width), seed=0)
     else:
-        model = call_factory(name).float()
+        model = call_factory(name).float().cpu()
     if checkpoint is not None:
         load_weights(model, checkpoint)
+    elif name in MODELS:
+        progress.warn("no --checkpoint is given: the weights are those of an untrained network")
     trained: dict[str, QuantizedWeight] = {}
     if grid_file is not None:
         trained = load_grid(grid_file)
         put_codes(model, trained)
     elif not request.per_channel:
         trained = snap(model, request.grid)
-    return export_float(model, input_shapes), trained
+    float_model = export_float(model, input_shapes)
+    require_exported(trained, float_model.graph.initializers)
+    return float_model, trained
 
 
 def _quantize(
     model: ir.Model,
     trained: Mapping[str, QuantizedWeight],
     request: ExportRequest,
-    work: Any,
+    work: Workspace,
     clock: StageClock,
     name: str,
 ) -> dict[str, Any]:
@@ -187,13 +206,14 @@ def _quantize(
         artifact = make_artifact(
             model, trained, samples, calibration, pinned=pinned, io=io, grid=request.grid, progress=clock.progress
         )
-        kept = dict(trained) or {layer.removesuffix(".weight"): weight for layer, weight in artifact.weights.items()}
+        weights = _all_weights(trained, artifact)
+        kept = {layer.removesuffix(".weight"): weight for layer, weight in weights.items()}
         (work.folder / "model.tflite").write_bytes(artifact.content)
         (work.folder / "model.onnx").write_bytes(artifact.onnx_bytes)
         save_grid(kept, work.folder / "grid.safetensors")
     with clock.stage("verify", "Verify"):
         layers = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
-        count = compare_integers(kept, artifact.qdq, artifact.conversion.graph)
+        count = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.column_order)
     for note in artifact.notes:
         clock.progress.warn(note)
     versions = package_versions()
@@ -221,6 +241,18 @@ def _quantize(
     return manifest
 
 
+def _all_weights(trained: Mapping[str, QuantizedWeight], artifact: Artifact) -> dict[str, QuantizedWeight]:
+    """The trained grids by layer, and by initializer those that were rounded here; all with the outputs first."""
+    from edgeq.verify.integers import SUFFIX, onnx_weight
+
+    weights = dict(trained)
+    for name, weight in artifact.weights.items():
+        if re.sub(r"\.weight(_\d+)?$", "", name) not in trained:
+            codes, _ = onnx_weight(artifact.qdq, f"{name}{SUFFIX}", name)
+            weights[name] = dataclasses.replace(weight, codes=np.ascontiguousarray(codes))
+    return weights
+
+
 def _samples(
     model: ir.Model, request: ExportRequest, calibration: CalibrationRecipe, progress: Progress
 ) -> tuple[Samples, bool]:
@@ -236,7 +268,9 @@ def _samples(
     path = Path(request.calibration_data)
     if path.suffix == ".npz":
         arrays = load_arrays(path, list(shapes.items()))
-        return {name: array[: calibration.samples] for name, array in arrays.items()}, False
+        count = len(next(iter(arrays.values())))
+        chosen = np.linspace(0, count - 1, min(count, calibration.samples)).round().astype(np.intp)
+        return {name: array[chosen] for name, array in arrays.items()}, False
     (name, shape), *others = shapes.items()
     if others or len(shape) != 3:
         raise DataError(

@@ -15,6 +15,8 @@ from edgeq.verify.check import REFERENCE_SAMPLES
 
 __all__ = ["verify_build"]
 
+VERIFIED = ("model.tflite", "model.onnx", "checkpoint.safetensors", "grid.safetensors", "recipe.toml")
+
 
 def verify_build(
     folder: Path,
@@ -44,8 +46,6 @@ def verify_build(
 
     progress = progress or Silent()
     manifest = read_manifest(folder / "manifest.json")
-    if "accuracy" not in manifest or "data" not in manifest:
-        raise FormatError("is not the folder of an edgeq build", where=folder)
     _check_files(folder, manifest)
     recipe = load_recipe(folder / "recipe.toml")
     progress.stage("Data")
@@ -56,7 +56,7 @@ def verify_build(
         progress=progress,
     )
     if images.sha256 != manifest["data"]["sha256"]:
-        raise VerifyError("the data are not those of the build", where=images.name, wanted=manifest["data"]["name"])
+        raise VerifyError("the data are not those of the build", where=images.name, remedy="name them with --data")
     progress.stage("Network")
     model = create_model(
         recipe.model, num_classes=len(images.classes), input_shape=images.input_shape, seed=recipe.seed
@@ -86,10 +86,17 @@ def verify_build(
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
-    for entry in manifest.get("artifacts", []):
-        name = str(entry["path"])
+    """Hold every file to the manifest, which must be that of a build and name all that is verified."""
+    try:
+        digests = {str(entry["path"]): str(entry["sha256"]) for entry in manifest["artifacts"]}
+        whole = isinstance(manifest["data"]["sha256"], str) and set(VERIFIED) <= digests.keys()
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise FormatError("is not the folder of an edgeq build", where=folder, wanted=", ".join(VERIFIED))
+    for name, digest in digests.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise FormatError("a file of the manifest is missing", where=folder, got=name)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise VerifyError("the file is not the one that was built", where=path)

@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from edgeq.errors import ExportError, FormatError, ModelError
-from edgeq.grid import Grid, QuantizedWeight, quantize_weight
+from edgeq.errors import ExportError, FormatError, ModelError, RecipeError
+from edgeq.grid import Function, Grid, QuantizedWeight, quantize_weight
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load_grid", "put_codes", "quantized_layers", "save_grid", "snap"]
+__all__ = ["load_grid", "put_codes", "quantized_layers", "require_exported", "save_grid", "snap"]
+
+
+HEADER = "grid"  # one key for both facts: safetensors writes several in an order that changes from run to run
 
 
 def quantized_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers whose weights go on the grid: every Conv2d and Linear, first and last included, by module path."""
+    """The layers whose weights go on the grid: every Conv2d and Linear, first and last included, by module path.
+
+    Of layers that share one weight the first stands for all.
+
+    Raises:
+        ExportError: there is none, or one computes its weight from other parameters, so that it cannot be set.
+    """
     from torch import nn as layers
 
-    kinds = (layers.Conv2d, layers.Linear)
-    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    found: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, layers.Conv2d | layers.Linear):
+            continue
+        if module._parameters.get("weight") is None:
+            raise ExportError(
+                "the weight is computed from other parameters",
+                where=f"layer {name}",
+                remedy="remove the parametrization (weight norm, pruning) first",
+            )
+        found.setdefault(id(module.weight), (name, module))
+    if not found:
+        raise ExportError("the network has no Conv2d or Linear layer", where=type(model).__name__)
+    return dict(found.values())
+
+
+def require_exported(layers: Iterable[str], initializers: Container[str]) -> None:
+    """Raise for a layer whose weight did not come out of the ONNX export under its own name.
+
+    Raises:
+        ExportError: the layer takes no part in the forward pass, or torch stores its weight in another form.
+    """
+    for name in layers:
+        if f"{name}.weight" not in initializers:
+            raise ExportError(
+                "the layer's weight is not in the ONNX export, so its integers could not be kept",
+                where=f"layer {name}",
+                remedy="take the layer out if nothing uses it; give a Linear layer [N, features]",
+            )
 
 
 def snap(model: nn.Module, grid: Grid, *, per_channel: bool = False) -> dict[str, QuantizedWeight]:
@@ -42,8 +78,6 @@ def snap(model: nn.Module, grid: Grid, *, per_channel: bool = False) -> dict[str
     import torch
 
     layers = quantized_layers(model)
-    if not layers:
-        raise ExportError("the network has no Conv2d or Linear layer", where=type(model).__name__)
     table: dict[str, QuantizedWeight] = {}
     for name, module in layers.items():
         weight: Any = module.weight
@@ -77,14 +111,22 @@ def put_codes(model: nn.Module, table: Mapping[str, QuantizedWeight]) -> None:
 
 
 def save_grid(table: Mapping[str, QuantizedWeight], path: Path) -> None:
-    """Write ``L.codes`` int8 and ``L.step`` float32 for each layer L; bits and function go into the header."""
+    """Write ``L.codes`` int8 and ``L.step`` float32 for each layer L; bits and function go into the header.
+
+    Raises:
+        FormatError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     tensors: dict[str, Any] = {}
     for name, weight in table.items():
         tensors[f"{name}.codes"], tensors[f"{name}.step"] = weight.codes, weight.step
     grid = next(iter(table.values())).grid if table else Grid()
-    save_file(tensors, path, metadata={"bits": str(grid.bits), "function": grid.function})
+    try:
+        save_file(tensors, path, metadata={HEADER: f"{grid.bits} bits {grid.function}"})
+    except (OSError, SafetensorError) as error:
+        raise FormatError("cannot be written", where=path, got=error) from error
 
 
 def load_grid(path: Path) -> dict[str, QuantizedWeight]:
@@ -104,21 +146,27 @@ def load_grid(path: Path) -> dict[str, QuantizedWeight]:
     except Exception as error:
         raise FormatError("is no whole safetensors file", where=path, got=error) from error
     try:
-        grid = Grid(int(header.get("bits", "8")), header.get("function", "sine"))
-    except ValueError as error:
+        bits, function = header.get(HEADER, "8 bits sine").split(" bits ")
+        grid = Grid(int(bits), cast(Function, function))
+    except (ValueError, RecipeError) as error:
         raise FormatError("has a bad header", where=path, got=header) from error
-    table: dict[str, QuantizedWeight] = {}
-    for name in (name.removesuffix(".codes") for name in tensors if name.endswith(".codes")):
-        codes, step = tensors[f"{name}.codes"], tensors.get(f"{name}.step")
-        sizes = (1, codes.shape[0] if codes.ndim else 1)
-        if (
-            step is None
-            or codes.dtype != np.int8
-            or step.dtype != np.float32
-            or step.shape not in {(n,) for n in sizes}
-        ):
-            raise FormatError("a layer has no int8 codes with a float32 step", where=f"{path}: {name}")
-        if not (np.isfinite(step).all() and (step > 0).all()):
-            raise FormatError("a step is not positive and finite", where=f"{path}: {name}")
-        table[name] = QuantizedWeight(codes, step, grid, 0.0)
-    return table
+    names = [name.removesuffix(".codes") for name in tensors if name.endswith(".codes")]
+    if not names:
+        raise FormatError("has no layer", where=path, wanted="L.codes and L.step for each layer L")
+    return {name: _checked_layer(tensors, name, grid, path) for name in names}
+
+
+def _checked_layer(tensors: Mapping[str, Any], name: str, grid: Grid, path: Path) -> QuantizedWeight:
+    codes, step = tensors[f"{name}.codes"], tensors.get(f"{name}.step")
+    where = f"{path}: {name}"
+    if step is None or codes.dtype != np.int8 or step.dtype != np.float32 or codes.ndim < 2:
+        raise FormatError("a layer has no int8 codes with a float32 step", where=where)
+    if step.shape not in ((1,), codes.shape[:1]):
+        raise FormatError(
+            "a step does not fit its codes", where=where, got=step.shape, wanted=f"(1,) or {codes.shape[:1]}"
+        )
+    if not (np.isfinite(step).all() and (step > 0).all()):
+        raise FormatError("a step is not positive and finite", where=where)
+    if codes.size and int(np.abs(codes.astype(np.int16)).max()) > grid.qmax:
+        raise FormatError("a code lies outside the grid", where=where, wanted=f"-{grid.qmax} to {grid.qmax}")
+    return QuantizedWeight(codes, step, grid, 0.0)

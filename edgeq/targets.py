@@ -155,15 +155,7 @@ def load_target(name_or_path: str) -> Target:
             range, or a figure without a source.
     """
     path = find_data_file("targets", name_or_path)
-    table = read_toml(path)
-    try:
-        return table_to_dataclass(Target, table, where=str(path))
-    except RecipeError as error:
-        if str(path) in str(error):
-            raise
-        # A dataclass that checks itself does not know which file it came from.
-        where = f"{path}: {error.where}" if error.where else path
-        raise RecipeError(error.what, where=where, got=error.got, wanted=error.wanted, remedy=error.remedy) from error
+    return table_to_dataclass(Target, read_toml(path), where=str(path))
 
 
 def peak_ops(target: Target, data_type: DataType) -> float | None:

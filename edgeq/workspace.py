@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import filecmp
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,24 +14,25 @@ from pathlib import Path
 
 from edgeq.errors import RecipeError
 
-__all__ = ["Workspace", "open_workspace"]
+__all__ = ["CHECKPOINTS", "Workspace", "open_workspace"]
 
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
+LOGS = "logs"
 
 
 class Workspace:
-    """Where a build writes until it is done.
+    """Where a build writes until it is done. Only one process has it at a time.
 
     Attributes:
-        out: the folder the user named.
+        out: the folder the user named, links followed.
         folder: the hidden folder beside it.
     """
 
     def __init__(self, out: Path) -> None:
-        self.out = out
-        self.folder = out.parent / f".{out.name}.part"
-        self._old = out.parent / f".{out.name}.old"
+        self.out = Path(os.path.realpath(out))
+        self.folder = self.out.with_name(f".{self.out.name}.part")
+        self._old = self.out.with_name(f".{self.out.name}.old")
 
     def recover(self) -> None:
         """If a kill fell between the two renames of :meth:`commit`, put the earlier result back."""
@@ -38,9 +42,35 @@ class Workspace:
             else:
                 self._old.rename(self.out)
 
+    def prepare(self, *, resume: bool) -> None:
+        """Make the hidden folder, with what a resumed training needs and nothing else.
+
+        Raises:
+            RecipeError: an unfinished training is there and ``resume`` was not asked for.
+        """
+        self.folder.mkdir(exist_ok=True)
+        if self.has_training() and not resume:
+            raise RecipeError(
+                "an unfinished build is there",
+                where=self.folder,
+                remedy=f"go on with it with --resume, or delete it: rm -r {self.folder}",
+            )
+        _clear(self.folder, keep={CHECKPOINTS, LOGS} if resume else set())
+        for path in (self.folder / CHECKPOINTS).glob(".*"):
+            path.unlink()  # half a checkpoint, from a kill
+        if resume and not self.has_training():
+            for name in (CHECKPOINTS, LOGS):
+                if (self.out / name).is_dir():
+                    shutil.copytree(self.out / name, self.folder / name, dirs_exist_ok=True)
+
+    def has_training(self) -> bool:
+        """Whether the hidden folder has a checkpoint that would be lost with it."""
+        mine, theirs = self.folder / CHECKPOINTS, self.out / CHECKPOINTS
+        paths = [path for path in mine.glob("*") if not path.name.startswith(".")]
+        return any(not ((theirs / path.name).is_file() and filecmp.cmp(path, theirs / path.name)) for path in paths)
+
     def commit(self) -> None:
         """Put the finished folder in the place of ``out``; an earlier result is removed once the new one is there."""
-        (self.folder / ".lock").unlink(missing_ok=True)
         mask = os.umask(0)
         os.umask(mask)
         for path in (*self.folder.iterdir(), self.folder):
@@ -50,6 +80,7 @@ class Workspace:
         if self.out.exists():
             self.out.rename(self._old)
         self.folder.rename(self.out)
+        _flush(self.out.parent)
         shutil.rmtree(self._old, ignore_errors=True)
 
 
@@ -65,40 +96,65 @@ def open_workspace(out: Path, *, resume: bool = False) -> Iterator[Workspace]:
         RecipeError: ``out`` is something else, another process is building there, or an interrupted training is
             there and ``resume`` was not asked for.
     """
-    out = Path(os.path.abspath(out))
     workspace = Workspace(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    workspace.recover()
-    if out.exists() and not out.is_dir():
-        raise RecipeError("the output folder is a file", where=out, remedy="choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise RecipeError(
-            "the output folder has files in it that edgeq did not make", where=out, remedy="choose another --out"
-        )
-    folder = workspace.folder
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RecipeError("another edgeq is writing there", where=out, remedy="wait for it") from error
-        checkpoints = folder / CHECKPOINTS
-        trained = checkpoints.is_dir() and any(checkpoints.iterdir())
-        if trained and not resume:
-            raise RecipeError(
-                "an unfinished build is there",
-                where=folder,
-                remedy=f"go on with it with --resume, or delete it: rm -r {folder}",
-            )
-        _clear(folder, keep={".lock", CHECKPOINTS, "logs"} if resume else {".lock"})
-        if resume and not trained and (out / CHECKPOINTS).is_dir():
-            shutil.copytree(out / CHECKPOINTS, checkpoints, dirs_exist_ok=True)
+    workspace.out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(workspace.out):
+        workspace.recover()
+        _check_replaceable(workspace.out)
+        workspace.prepare(resume=resume)
         try:
             yield workspace
         except BaseException:
-            if not (checkpoints.is_dir() and any(checkpoints.iterdir())):
-                shutil.rmtree(folder, ignore_errors=True)
+            if not workspace.has_training():
+                shutil.rmtree(workspace.folder, ignore_errors=True)
             raise
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold ``.NAME.lock`` beside the folder. The kernel lets go of it when the process dies, however it dies."""
+    path = out.with_name(f".{out.name}.lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RecipeError("another edgeq is writing there", where=out, remedy="wait for it") from error
+        if not _is_at(path, file.fileno()):  # the one who held it removed it and may not be the last who did
+            raise RecipeError("another edgeq was writing there until now", where=out, remedy="try again")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether an open file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RecipeError("the output folder is a file", where=out, remedy="choose another --out")
+    if os.path.ismount(out):
+        remedy = "name a folder inside it"
+        raise RecipeError("the output folder is a mount point, which cannot be replaced", where=out, remedy=remedy)
+    if out.is_dir() and any(out.iterdir()) and not _is_ours(out):
+        raise RecipeError(
+            "the output folder has files in it that edgeq did not make", where=out, remedy="choose another --out"
+        )
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a folder has a manifest of edgeq's; other programs call their files manifest.json, too."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and "edgeq" in manifest
 
 
 def _clear(folder: Path, keep: set[str]) -> None:

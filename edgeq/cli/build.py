@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeq.cli.console import make_progress, print_table
+from edgeq.cli.console import print_table, showing_progress
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
 
 __all__ = ["command"]
@@ -34,14 +34,13 @@ def command(
 ) -> None:
     """Train, export and verify: images in, a verified int8 TFLite and ONNX out."""
     recipe = recipe_from_options(recipe_file, options)
-    progress = make_progress(verbosity(quiet, verbose))
-
-    from edgeq.pipeline import build
-
     line = shlex.join(["edgeq", *sys.argv[1:]])
-    result = build(recipe, out, resume=resume, command=line, progress=progress)
-    for note in result.notes:
-        progress.warn(note)
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        from edgeq.pipeline import build
+
+        result = build(recipe, out, resume=resume, command=line, progress=progress)
+        for note in result.notes:
+            progress.warn(note)
     if as_json:
         click.echo(json.dumps(result.manifest, indent=2))
     else:

@@ -15,16 +15,24 @@ from edgeq.cli.console import print_table
 
 __all__ = ["command"]
 
+# The dependencies of pyproject.toml; click is not among them, for without it this would not run.
 NEEDED = (
-    "torch",
+    "ai-edge-litert",
+    "flatbuffers",
+    "jinja2",
     "lightning",
+    "matplotlib",
+    "numpy",
     "onnx",
-    "onnxscript",
     "onnx-ir",
     "onnxruntime",
-    "ai-edge-litert",
-    "numpy",
+    "onnxscript",
+    "pillow",
+    "rich",
+    "safetensors",
     "scikit-learn",
+    "tensorboard",
+    "torch",
 )
 MIN_FREE_BYTES = 200_000_000
 
@@ -33,7 +41,9 @@ MIN_FREE_BYTES = 200_000_000
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(as_json: bool) -> None:
     """Say what is installed, what is missing and what that costs."""
-    rows = [_python(), *(_package(name) for name in NEEDED), _processor(), _disk()]
+    packages = [_package(name) for name in NEEDED]
+    whole = all(state == "ok" for _, state, _ in packages)
+    rows = [_python(), *packages, *([_processor()] if whole else []), _disk()]
     missing = [name for name, state, _ in rows if state == "missing"]
     if as_json:
         click.echo(json.dumps([{"name": name, "state": state, "detail": text} for name, state, text in rows], indent=2))
@@ -53,7 +63,7 @@ def _package(name: str) -> tuple[str, str, str]:
     try:
         return name, "ok", importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return name, "missing", "pip install edgeq brings it"
+        return name, "missing", f"pip install {name}"
 
 
 def _processor() -> tuple[str, str, str]:

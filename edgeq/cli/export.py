@@ -7,26 +7,24 @@ from typing import Any
 
 import click
 
-from edgeq.cli.console import make_progress
+from edgeq.cli.console import showing_progress
 from edgeq.cli.options import output_options, verbosity
 from edgeq.cli.quantize import print_manifest, quantize_options, request_from_options
 
 __all__ = ["command"]
 
 
-class _Shape(click.ParamType[tuple[int, ...]]):
-    name = "shape"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
+def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    shapes = []
+    for value in values:
         try:
             sizes = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of sizes such as 3,224,224", param, ctx)
-        if not sizes or min(sizes) < 1:
-            self.fail(f"{value!r} has a size below 1", param, ctx)
-        return sizes
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} is not a list of sizes such as 3,224,224.") from error
+        if min(sizes) < 1:
+            raise click.BadParameter(f"{value!r} has a size below 1.")
+        shapes.append(sizes)
+    return tuple(shapes)
 
 
 @click.command(
@@ -38,7 +36,7 @@ Example:
 )
 @click.option("--model", required=True, metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY", help="The network.")
 @click.option(
-    "--input-shape", "shapes", type=_Shape(), multiple=True, required=True, metavar="C,H,W", help="Once an input."
+    "--input-shape", "shapes", callback=_shapes, multiple=True, required=True, metavar="C,H,W", help="Once an input."
 )
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights, safetensors.")
 @click.option("--grid", "grid_file", type=click.Path(path_type=Path), metavar="FILE", help="grid.safetensors to keep.")
@@ -58,16 +56,17 @@ def command(
     **options: Any,
 ) -> None:
     """Any PyTorch network to int8 TFLite and ONNX."""
-    from edgeq.posttraining import export_module
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        from edgeq.posttraining import export_module
 
-    manifest = export_module(
-        model,
-        shapes,
-        request_from_options(options),
-        out,
-        checkpoint=checkpoint,
-        grid_file=grid_file,
-        classes=classes,
-        progress=make_progress(verbosity(quiet, verbose)),
-    )
+        manifest = export_module(
+            model,
+            shapes,
+            request_from_options(options),
+            out,
+            checkpoint=checkpoint,
+            grid_file=grid_file,
+            classes=classes,
+            progress=progress,
+        )
     print_manifest(manifest, out, as_json)

@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import sys
+import threading
 from typing import Any
 
 import click
@@ -31,6 +32,11 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+COLOUR = False if os.environ.get("NO_COLOR") else None  # no-color.org; None leaves it to click: on a terminal only
+
+
+class _InterruptError(Exception):
+    """Ctrl-C. click would print an empty line for a KeyboardInterrupt and forget what it was."""
 
 
 class _Commands(click.Group):
@@ -55,6 +61,12 @@ class _Commands(click.Group):
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptError from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -62,7 +74,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": COLOUR},
     epilog="Start with: edgeq build --bits 8 --target cortex-a75",
 )
 @click.version_option(__version__, message="edgeq %(version)s")
@@ -72,7 +84,14 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 an error told in one line, 2 usage, 130 interrupted."""
+    threading.excepthook = _thread_error
     sys.exit(_run(args))
+
+
+def _thread_error(hook: threading.ExceptHookArgs) -> None:
+    """A disk that is full stops TensorBoard's writing thread, too; the main thread tells it in one line."""
+    if not issubclass(hook.exc_type, OSError):
+        threading.__excepthook__(hook)
 
 
 def _run(args: list[str] | None) -> int:
@@ -82,15 +101,13 @@ def _run(args: list[str] | None) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:
-        return _fail("interrupted", INTERRUPTED)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except EdgeqError as error:
         return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted; a training goes on from its last epoch with --resume", INTERRUPTED)
+    except (_InterruptError, click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; build and train go on from the last epoch with --resume", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
         return 1
@@ -102,12 +119,12 @@ def _run(args: list[str] | None) -> int:
 
 def _os_error_line(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{where}the disk is full; nothing was changed, free some space or choose another --out"
     return " ".join(f"{where}{error.strerror or error}".split())
 
 
 def _fail(line: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        click.echo(f"{click.style('edgeq: error:', fg='red', bold=True)} {line}", err=True)
+        click.echo(f"{click.style('edgeq: error:', fg='red', bold=True)} {line}", err=True, color=COLOUR)
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from edgeq.cli.console import Verbosity
-from edgeq.recipe import Recipe, load_recipe
+from edgeq.errors import RecipeError
+from edgeq.recipe import Recipe, read_toml, recipe_from_dict
 
 __all__ = ["output_options", "recipe_from_options", "recipe_options", "verbosity"]
 
@@ -103,17 +103,14 @@ def recipe_from_options(recipe_file: Path | None, options: dict[str, Any]) -> Re
     Raises:
         RecipeError: a key or value that cannot be used.
     """
-    recipe = load_recipe(recipe_file) if recipe_file is not None else Recipe()
-    top: dict[str, Any] = {}
-    parts: dict[str, dict[str, Any]] = {}
-    for name, value in options.items():
-        if value is None:
-            continue
-        match FIELDS[name]:
-            case (key,):
-                top[key] = value
-            case (part, key):
-                parts.setdefault(part, {})[key] = value
-    for part, changes in parts.items():
-        top[part] = dataclasses.replace(getattr(recipe, part), **changes)
-    return dataclasses.replace(recipe, **top)
+    given = {FIELDS[name]: value for name, value in options.items() if value is not None}
+    where = " and ".join([*([str(recipe_file)] if recipe_file else []), *(["the command line"] if given else [])])
+    table = read_toml(recipe_file) if recipe_file is not None else {}
+    for (*path, key), value in given.items():
+        part = table
+        for name in path:
+            part = part.setdefault(name, {})
+            if not isinstance(part, dict):
+                raise RecipeError(f"bad value for {name}", where=recipe_file, got=repr(part), wanted="a table")
+        part[key] = value
+    return recipe_from_dict(table, where=where or "defaults")

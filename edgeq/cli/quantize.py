@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeq.cli.console import make_progress
+from edgeq.cli.console import showing_progress
 from edgeq.cli.options import output_options, verbosity
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def print_manifest(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
 @output_options
 def command(model: Path, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
     """A float ONNX model to int8 TFLite and ONNX (post-training)."""
-    from edgeq.posttraining import quantize_file
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        from edgeq.posttraining import quantize_file
 
-    progress = make_progress(verbosity(quiet, verbose))
-    print_manifest(quantize_file(model, request_from_options(options), out, progress=progress), out, as_json)
+        manifest = quantize_file(model, request_from_options(options), out, progress=progress)
+    print_manifest(manifest, out, as_json)

@@ -12,9 +12,12 @@ from edgeq.cli.console import print_table
 __all__ = ["command"]
 
 
-@click.group("targets")
-def command() -> None:
+@click.group("targets", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """List the devices edgeq knows, or show one."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_command)
 
 
 @command.command("list")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgeq.cli.console import make_progress
+from edgeq.cli.console import showing_progress
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
 
 __all__ = ["command"]
@@ -22,13 +22,15 @@ __all__ = ["command"]
 def command(
     recipe_file: Path | None, out: Path, resume: bool, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
-    """Train a network onto its grid; leaves checkpoint.safetensors, grid.safetensors and the recipe."""
+    """Train a network onto its grid; stop there.
+
+    Leaves checkpoint.safetensors and grid.safetensors, which edgeq export takes, and the recipe.
+    """
     recipe = recipe_from_options(recipe_file, options)
-    progress = make_progress(verbosity(quiet, verbose))
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        from edgeq.pipeline import train_only
 
-    from edgeq.pipeline import train_only
-
-    manifest = train_only(recipe, out, resume=resume, progress=progress)
+        manifest = train_only(recipe, out, resume=resume, progress=progress)
     if as_json:
         click.echo(json.dumps(manifest, indent=2))
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from edgeq.cli.console import make_progress, print_table
+from edgeq.cli.console import print_table, showing_progress
 from edgeq.cli.options import output_options, verbosity
 
 __all__ = ["command"]
@@ -22,12 +22,15 @@ __all__ = ["command"]
 def command(
     folder: Path, data: str | None, reference_samples: int | None, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
-    """Check a build again: accuracy and codes in every runtime, integers byte for byte."""
-    from edgeq.reverify import verify_build
+    """Check a build again, in every runtime.
 
-    found = verify_build(
-        folder, data=data, reference_samples=reference_samples, progress=make_progress(verbosity(quiet, verbose))
-    )
+    Its files against the manifest, the accuracy in PyTorch, onnxruntime and LiteRT, every layer in codes, and the
+    integers byte for byte.
+    """
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        from edgeq.reverify import verify_build
+
+        found = verify_build(folder, data=data, reference_samples=reference_samples, progress=progress)
     if as_json:
         document = {
             "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},

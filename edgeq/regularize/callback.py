@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback
 
 from edgeq.errors import RecipeError
-from edgeq.recipe import RegularizerRecipe
+from edgeq.recipe import STEPS_A_RAISE, RegularizerRecipe
 from edgeq.regularize.regularizer import PeriodicRegularizer, RegularizerLog
 from edgeq.regularize.schedule import AmplitudeSchedule, FrequencySchedule
 
@@ -55,7 +56,7 @@ class PeriodicRegularizerCallback(Callback):
                 remedy="give Trainer(max_epochs=...) or the callback's epochs",
             )
         recipe = self._recipe
-        self._amplitudes = AmplitudeSchedule.from_recipe(recipe, self._bits, epochs)
+        self._epochs = epochs
         self._frequencies = FrequencySchedule.from_recipe(recipe, self._bits, epochs)
         self.regularizer = PeriodicRegularizer(
             pl_module,
@@ -64,6 +65,12 @@ class PeriodicRegularizerCallback(Callback):
             amplitude=recipe.amplitude_for(self._bits),
             scale=recipe.scale,
         )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._epochs is not None
+        steps = trainer.num_training_batches  # known from here on; infinite for a loader without a length
+        count = int(steps) if math.isfinite(steps) else STEPS_A_RAISE
+        self._amplitudes = AmplitudeSchedule.from_recipe(self._recipe, self._bits, self._epochs, count)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.regularizer is not None

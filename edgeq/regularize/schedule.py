@@ -41,9 +41,10 @@ class AmplitudeSchedule:
     every: int = 1
 
     @classmethod
-    def from_recipe(cls, recipe: RegularizerRecipe, bits: int, epochs: int) -> AmplitudeSchedule:
-        """The schedule that a recipe asks for."""
-        return cls(recipe.amplitude_for(bits), epochs, recipe.schedule, recipe.factor, recipe.every)
+    def from_recipe(cls, recipe: RegularizerRecipe, bits: int, epochs: int, steps_per_epoch: int) -> AmplitudeSchedule:
+        """The schedule that a recipe asks for, in a training of so many epochs of so many steps."""
+        every = recipe.every_for(steps_per_epoch)
+        return cls(recipe.amplitude_for(bits), epochs, recipe.schedule, recipe.factor, every)
 
     def at(self, epoch: int) -> float:
         """The amplitude of an epoch, counted from 0.

@@ -65,7 +65,7 @@ def verify(
     """
     progress = progress or Silent()
     graph = read_graph(content)
-    count = compare_integers(trained, qdq, graph)
+    count = compare_integers(trained, qdq, graph, column_order)
     inputs = as_file_input(images, io)
     golden = _spread(len(images), GOLDEN_SAMPLES)
     layers = compare_layers(content, graph, qdq, column_order, [inputs[golden]])

@@ -68,7 +68,7 @@ def by_hand(recipe: RegularizerRecipe, accumulate: int = 1, clip: float | None =
     """The same training as a plain loop with the three lines."""
     model = layers()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-    amplitudes = AmplitudeSchedule.from_recipe(recipe, 8, EPOCHS)
+    amplitudes = AmplitudeSchedule.from_recipe(recipe, 8, EPOCHS, 32)
     regularizer = PeriodicRegularizer(model, bits=8)
     for epoch in range(EPOCHS):
         regularizer.amplitude = amplitudes.at(epoch)

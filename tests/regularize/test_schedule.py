@@ -14,13 +14,15 @@ from edgeq.regularize import AmplitudeSchedule, FrequencySchedule
 
 
 def test_a_fixed_amplitude_stays() -> None:
-    schedule = AmplitudeSchedule.from_recipe(RegularizerRecipe(amplitude=0.5, schedule="fixed"), 8, 7)
+    schedule = AmplitudeSchedule.from_recipe(RegularizerRecipe(amplitude=0.5, schedule="fixed"), 8, 7, 12)
     assert {schedule.at(epoch) for epoch in range(7)} == {0.5}
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.floats(1, 10))
 def test_a_dynamic_amplitude_ends_at_its_value_after_equal_raises(epochs: int, every: int, factor: float) -> None:
-    schedule = AmplitudeSchedule.from_recipe(RegularizerRecipe(amplitude=1e-3, factor=factor, every=every), 8, epochs)
+    schedule = AmplitudeSchedule.from_recipe(
+        RegularizerRecipe(amplitude=1e-3, factor=factor, every=every), 8, epochs, 12
+    )
     values = [schedule.at(epoch) for epoch in range(epochs)]
     assert values[-every:] == [1e-3] * min(every, epochs)
     for before, after in zip(values, values[every:], strict=False):

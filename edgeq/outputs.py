@@ -1,0 +1,113 @@
+"""The files that a build leaves besides the network's weights: artifact, golden vectors, manifest, report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeq.grid import QuantizedWeight
+from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions
+from edgeq.recipe import Recipe, recipe_to_toml
+
+if TYPE_CHECKING:
+    from edgeq.artifact import Artifact
+    from edgeq.data import ImageData
+    from edgeq.train import TrainResult
+    from edgeq.verify import Verification
+
+__all__ = ["OUTPUTS", "build_manifest", "manifest_head", "write_artifact", "write_report"]
+
+OUTPUTS = (
+    "model.tflite",
+    "model.onnx",
+    "checkpoint.safetensors",
+    "grid.safetensors",
+    "labels.txt",
+    "recipe.toml",
+    "golden.npz",
+    "report.html",
+)
+
+
+def write_artifact(artifact: Artifact, data: ImageData, recipe: Recipe, folder: Path) -> None:
+    """The model in both forms, its class names and its recipe."""
+    from edgeq.artifact import labels_text
+
+    (folder / "model.tflite").write_bytes(artifact.content)
+    (folder / "model.onnx").write_bytes(artifact.onnx_bytes)
+    (folder / "labels.txt").write_bytes(labels_text(data.classes))
+    (folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
+
+
+def build_manifest(
+    recipe: Recipe,
+    data: ImageData,
+    trained: Mapping[str, QuantizedWeight],
+    found: Verification,
+    training: TrainResult,
+    folder: Path,
+) -> dict[str, Any]:
+    """``manifest.json``, and ``golden.npz`` beside it."""
+    from edgeq.golden import save_golden
+
+    save_golden(folder / "golden.npz", found.golden_inputs, found.golden_outputs)
+    return {
+        **manifest_head(recipe, data, training),
+        "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
+        "layers": layer_entries(trained),
+        "parity": {
+            "max_code_difference": found.max_code_difference,
+            "top1_agreement": found.top1_agreement,
+            "samples": found.samples,
+            "layer_samples": found.layer_samples,
+            "codes": found.codes,
+            "codes_kept": found.codes_kept,
+            "layers": [dataclasses.asdict(layer) for layer in found.layers],
+        },
+        "artifacts": artifact_entries(folder, OUTPUTS),
+        "stages": [],
+        "bench": [],
+    }
+
+
+def manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dict[str, Any]:
+    versions = package_versions()
+    return {
+        "schema": SCHEMA,
+        "edgeq": versions["edgeq"],
+        "versions": versions,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": recipe.seed,
+        "data": {
+            "name": data.name,
+            "train": len(data.train_images),
+            "test": len(data.test_images),
+            "sha256": data.sha256,
+        },
+        "training": {
+            "images_per_second": round(training.images_per_second, 1),
+            "precision": training.precision,
+            "device": training.device,
+        },
+    }
+
+
+def write_report(
+    manifest: dict[str, Any],
+    recipe: Recipe,
+    data: ImageData,
+    trained: Mapping[str, QuantizedWeight],
+    found: Verification,
+    training: TrainResult,
+    command: str,
+    folder: Path,
+) -> None:
+    from edgeq.report.gather import gather_report
+    from edgeq.report.page import render_report
+
+    page = render_report(
+        gather_report(manifest, data, trained, found, training, folder / "checkpoint.safetensors", command, recipe)
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")

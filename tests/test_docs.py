@@ -1,0 +1,195 @@
+"""The pages say what is so: commands parse, links lead somewhere, examples run, the recipe's table is the dataclasses'.
+
+python tests/test_docs.py     writes the tables of docs/recipe.md anew
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from edgeq import errors
+from edgeq.cli.main import COMMANDS, INTERRUPTED, cli
+from edgeq.recipe import Recipe, _toml_value, recipe_from_dict
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
+REMEDY = "run: python tests/test_docs.py"
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for path, name in zip(PAGES, NAMES, strict=True):
+        for block in blocks(path, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.strip():
+                    found.append((name, line))
+    return found
+
+
+def parse(arguments: list[str]) -> None:
+    """Go through click's own parser, without calling the command."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group) and arguments:
+        name, *arguments = arguments
+        found = command.get_command(context, name)
+        assert found is not None, f"no command {name}"
+        command = found
+    command.make_context(command.name, list(arguments))
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_command_on_a_page_parses(page: str, line: str) -> None:
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "edgeq", page
+    parse(arguments)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_of_a_help_text_parses(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for line in re.findall(r"edgeq .*", (command.epilog or "").replace("\\\n", " ")):
+        parse(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert "://" in target or (path.parent / target).exists(), target
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    reached, waiting = set(), [ROOT / "docs" / "index.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page in reached:
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#]+\.md)\)", page.read_text(encoding="utf-8"))
+        waiting += [page.parent / target for target in links]
+    assert {path.resolve() for path in PAGES} <= reached
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_python_and_toml_on_a_page_are_well_formed(path: Path) -> None:
+    for block in blocks(path, "python"):
+        ast.parse(block)
+    for block in blocks(path, "toml"):
+        table = tomllib.loads(block)
+        if "schema" not in table:  # a target has one, a recipe has not
+            recipe_from_dict(table)
+
+
+def test_the_regularizer_example_of_the_readme_runs() -> None:
+    import torch
+    from torch import nn
+
+    (block,) = blocks(ROOT / "README.md", "python")
+    model = nn.Linear(3, 2)
+    names: dict[str, Any] = {"model": model, "loss": model(torch.ones(1, 3)).sum()}
+    exec(block, names)
+    assert model.weight.grad is not None
+    assert not torch.equal(model.weight.grad, torch.ones(2, 3))
+
+
+def test_the_model_example_runs() -> None:
+    import torch
+
+    names: dict[str, Any] = {}
+    exec(next(block for block in blocks(ROOT / "docs" / "own-model.md", "python") if "def tiny" in block), names)
+    assert names["tiny"]()(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+
+
+def test_the_target_example_is_a_target(tmp_path: Path) -> None:
+    from edgeq.targets import load_target
+
+    (block,) = blocks(ROOT / "docs" / "add-a-target.md", "toml")
+    (tmp_path / "my-board.toml").write_text(block)
+    assert load_target(str(tmp_path / "my-board.toml")).name == "my-board"
+
+
+def test_the_errors_page_lists_every_exception_and_code() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(\w+Error)`", page)) == set(errors.__all__) - {"EdgeqError"}
+    assert f"| {INTERRUPTED} |" in page
+
+
+def test_the_manifest_page_lists_every_key(built: Any) -> None:
+    page = (ROOT / "docs" / "manifest.md").read_text(encoding="utf-8")
+    manifest = json.loads((built.out / "manifest.json").read_text())
+    keys = {*manifest, *manifest["accuracy"], *manifest["parity"], *manifest["data"], *manifest["training"]}
+    keys |= {
+        *manifest["layers"][0],
+        *manifest["parity"]["layers"][0],
+        *manifest["artifacts"][0],
+        *manifest["stages"][0],
+    }
+    assert keys <= set(re.findall(r"`(\w+)`", page))
+
+
+# --- the tables of docs/recipe.md ---------------------------------------------------------------------------------
+
+
+def attribute_texts(cls: type) -> dict[str, str]:
+    """The Attributes of a docstring, as Markdown."""
+    texts: dict[str, str] = {}
+    name = ""
+    for line in (cls.__doc__ or "").split("Attributes:")[1].splitlines():
+        if (match := re.match(r" {8}(\w+): (.*)", line)) is not None:
+            name, texts[match[1]] = match[1], match[2]
+        elif name and line.strip():
+            texts[name] += f" {line.strip()}"
+    return {name: re.sub(r":\w+:`", "`", text).replace("``", "`") for name, text in texts.items()}
+
+
+def recipe_tables() -> str:
+    """A table for each part of the recipe: key, default, and what its docstring says."""
+    lines = []
+    parts = [
+        ("", Recipe()),
+        *((name, getattr(Recipe(), name)) for name in ("data", "train", "regularizer", "quantize")),
+    ]
+    for part, value in parts:
+        texts = attribute_texts(type(value))
+        lines += [
+            "",
+            f"## [{part}]" if part else "## At the top",
+            "",
+            "| key | default | what |",
+            "| --- | --- | --- |",
+        ]
+        for item in dataclasses.fields(value):
+            default = getattr(value, item.name)
+            if not dataclasses.is_dataclass(default):
+                shown = "" if default is None else f"`{_toml_value(default)}` "
+                lines.append(f"| `{part + '.' if part else ''}{item.name}` | {shown}| {texts[item.name]} |")
+    return "\n".join(lines) + "\n"
+
+
+def page_with_tables() -> str:
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    return page.split("\n## ")[0].rstrip("\n") + "\n" + recipe_tables()
+
+
+def test_the_recipe_page_is_what_the_dataclasses_say() -> None:
+    assert (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8") == page_with_tables(), REMEDY
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "recipe.md").write_text(page_with_tables(), encoding="utf-8")
