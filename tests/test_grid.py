@@ -17,7 +17,8 @@ GRIDS = st.one_of(
 WEIGHTS = arrays(
     np.float32,
     array_shapes(min_dims=2, max_dims=4, max_side=5),
-    elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False),
+    # A step that is no normal float32 is another matter: see test_a_step_below_the_normal_numbers.
+    elements=st.just(0.0) | st.floats(2**-96, 2**20, width=32) | st.floats(-(2**20), -(2**-96), width=32),
 )
 
 
@@ -178,3 +179,11 @@ def test_the_distance_is_a_quarter_for_weights_anywhere() -> None:
 def test_values_multiply_a_step_a_channel() -> None:
     weight = QuantizedWeight(np.array([[[1, 2]], [[3, -4]]], np.int8), np.array([0.5, 2], np.float32), Grid(), 0.0)
     np.testing.assert_array_equal(weight.values, [[[0.5, 1]], [[6, -8]]])
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_step_below_the_normal_numbers(function: Function) -> None:
+    """No runtime takes such a scale: the weights count as zeros."""
+    quantized = quantize_weight(np.full((2, 3), np.finfo(np.float32).tiny), Grid(4, function))
+    assert not quantized.codes.any()
+    assert quantized.step.tolist() == [1.0]

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from edgeq.errors import VerifyError
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.lower import TO_NCHW
-from edgeq.tflite.model import Graph
+from edgeq.tflite.model import Graph, Operator
 
 __all__ = ["SUFFIX", "IntegerCount", "compare_integers", "onnx_weight"]
 
 SUFFIX = "_quantized"
+WEIGHT_NAME = re.compile(r"(.+)\.weight(?:_\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,18 @@ def compare_integers(
         VerifyError: a layer is missing or an integer or scale differs; names the first such layer.
     """
     total = 0
+    initializers, readers = _initializers_by_layer(qdq), _readers_by_weight(graph)
     for layer, weight in trained.items():
-        pattern = re.compile(re.escape(layer) + r"(\.weight(_\d+)?)?" + SUFFIX)
-        names = [name for name in qdq.graph.initializers if pattern.fullmatch(name)]
-        if not names:
+        if layer not in initializers:
             raise VerifyError("the weight is missing", where=f"layer {layer}", wanted="an initializer in the ONNX file")
-        for name in names:
+        for name in initializers[layer]:
             codes, scale = onnx_weight(qdq, name, layer)
-            tflite_codes, tflite_scale = _tflite_weight(graph, name.removesuffix(SUFFIX), layer, column_order)
+            reader = readers.get(name.removesuffix(SUFFIX))
+            if reader is None:
+                raise VerifyError(
+                    "the weight is missing", where=f"layer {layer}", wanted="a constant in the TFLite file"
+                )
+            tflite_codes, tflite_scale = _tflite_weight(graph, reader, column_order)
             if codes.shape != tflite_codes.shape or not np.array_equal(codes, tflite_codes):
                 same = codes.shape == tflite_codes.shape
                 raise VerifyError(
@@ -118,22 +123,41 @@ def onnx_weight(qdq: ir.Model, name: str, layer: str) -> tuple[NDArray[np.int8],
     raise VerifyError("the weight is not used in the ONNX file", where=f"layer {layer}", got=name)
 
 
-def _tflite_weight(
-    graph: Graph, name: str, layer: str, column_order: Mapping[str, NDArray[np.intp]]
-) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """A weight of the TFLite file in PyTorch's layout, and its scale."""
+def _initializers_by_layer(qdq: ir.Model) -> dict[str, list[str]]:
+    """The quantized initializers of each layer: its weight, and the copies made where the layer is used twice."""
+    table: dict[str, list[str]] = {}
+    for name in qdq.graph.initializers:
+        if name.endswith(SUFFIX):
+            stem = name.removesuffix(SUFFIX)
+            match = WEIGHT_NAME.fullmatch(stem)
+            for layer in {stem, match[1] if match else stem}:
+                table.setdefault(layer, []).append(name)
+    return table
+
+
+def _readers_by_weight(graph: Graph) -> dict[str, Operator]:
+    """The operation that computes with each constant in second place, by the constant's name."""
+    table: dict[str, Operator] = {}
     for operator in graph.operators:
         tensor = graph.tensors[operator.inputs[1]] if len(operator.inputs) > 1 else None
-        if tensor is None or tensor.name != name or tensor.data is None or tensor.quantization is None:
-            continue
-        codes = tensor.data
-        if operator.kind == "DEPTHWISE_CONV_2D":
-            codes = codes.transpose(3, 0, 1, 2)
-        elif operator.kind == "CONV_2D":
-            codes = codes.transpose(TO_NCHW)
-        elif (order := column_order.get(graph.tensors[operator.inputs[0]].name)) is not None:
-            restored = np.empty_like(codes)
-            restored[:, order] = codes
-            codes = restored
-        return codes, tensor.quantization.scale
-    raise VerifyError("the weight is missing", where=f"layer {layer}", wanted=f"a constant {name} in the TFLite file")
+        if tensor is not None and tensor.data is not None and tensor.quantization is not None:
+            table.setdefault(tensor.name, operator)
+    return table
+
+
+def _tflite_weight(
+    graph: Graph, operator: Operator, column_order: Mapping[str, NDArray[np.intp]]
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The weight an operation computes with, in PyTorch's layout, and its scale."""
+    tensor = graph.tensors[operator.inputs[1]]
+    assert tensor.data is not None and tensor.quantization is not None
+    codes = tensor.data
+    if operator.kind == "DEPTHWISE_CONV_2D":
+        codes = codes.transpose(3, 0, 1, 2)
+    elif operator.kind == "CONV_2D":
+        codes = codes.transpose(TO_NCHW)
+    elif (order := column_order.get(graph.tensors[operator.inputs[0]].name)) is not None:
+        restored = np.empty_like(codes)
+        restored[:, order] = codes
+        codes = restored
+    return codes, tensor.quantization.scale
