@@ -21,7 +21,6 @@ NEEDED = (
     "flatbuffers",
     "jinja2",
     "lightning",
-    "matplotlib",
     "numpy",
     "onnx",
     "onnx-ir",
