@@ -63,7 +63,7 @@ def build_manifest(
             "samples": found.samples,
             "layer_samples": found.layer_samples,
             "codes": found.codes,
-            "codes_kept": found.codes_kept,
+            "codes_kept": found.codes,
             "layers": [dataclasses.asdict(layer) for layer in found.layers],
         },
         "artifacts": artifact_entries(folder, OUTPUTS),

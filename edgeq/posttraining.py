@@ -213,7 +213,7 @@ def _quantize(
         save_grid(kept, work.folder / "grid.safetensors")
     with clock.stage("verify", "Verify"):
         layers = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
-        count = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.column_order)
+        codes = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.column_order)
     for note in artifact.notes:
         clock.progress.warn(note)
     versions = package_versions()
@@ -229,8 +229,8 @@ def _quantize(
                 (max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in layers), default=0
             ),
             "layer_samples": min(PARITY_SAMPLES, len(next(iter(samples.values())))),
-            "codes": count.total,
-            "codes_kept": count.kept,
+            "codes": codes,
+            "codes_kept": codes,
             "layers": [dataclasses.asdict(layer) for layer in layers],
         },
         "artifacts": artifact_entries(work.folder, OUTPUTS),

@@ -39,7 +39,7 @@ def command(
                 "top1_agreement": found.top1_agreement,
                 "reference_agreement": found.reference_agreement,
                 "codes": found.codes,
-                "codes_kept": found.codes_kept,
+                "codes_kept": found.codes,
                 "layers": [dataclasses.asdict(layer) for layer in found.layers],
             },
         }
@@ -69,4 +69,4 @@ def command(
     ]
     columns = ["layer", "operation", "onnxruntime", "XNNPACK", "taken by XNNPACK"]
     print_table("Largest difference in codes from LiteRT's reference kernels", columns, layer_rows, right={2, 3})
-    click.echo(f"{found.codes_kept:,} of {found.codes:,} trained integers in both files, byte for byte")
+    click.echo(f"{found.codes:,} of {found.codes:,} trained integers in both files, byte for byte")

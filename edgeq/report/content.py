@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.errors import FormatError
+from edgeq.verify.report import LayerParity
 
-__all__ = ["Disagreement", "LayerView", "ParityView", "ReportInput"]
+__all__ = ["Disagreement", "LayerView", "ReportInput"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,28 +42,6 @@ class LayerView:
             raise FormatError("code counts run from -qmax to qmax", where=self.name, got=self.code_counts.shape)
         if self.position_histogram.ndim != 1:
             raise FormatError("a histogram has one dimension", where=self.name, got=self.position_histogram.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class ParityView:
-    """How far two runtimes are apart at one operation's output.
-
-    Attributes:
-        name: the layer's or tensor's name.
-        operation: its TFLite operation.
-        onnxruntime_difference: largest difference in codes between onnxruntime and LiteRT; None where ONNX
-            has no such tensor.
-        xnnpack_difference: largest difference in codes between LiteRT with XNNPACK and with its reference kernels.
-        delegated: XNNPACK takes the operation.
-        reason: why XNNPACK refuses it; empty where it does not.
-    """
-
-    name: str
-    operation: str
-    onnxruntime_difference: int | None
-    xnnpack_difference: int | None
-    delegated: bool
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +84,7 @@ class ReportInput:
     manifest: Mapping[str, Any]
     history: Sequence[Mapping[str, float | None]] = ()
     layers: Sequence[LayerView] = ()
-    parity: Sequence[ParityView] = ()
+    parity: Sequence[LayerParity] = ()
     classes: Sequence[str] = ()
     confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     disagreements: Sequence[Disagreement] = ()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeq.grid import QuantizedWeight, broadcast_step
 from edgeq.recipe import Recipe, recipe_to_toml
-from edgeq.report.content import Disagreement, LayerView, ParityView, ReportInput
+from edgeq.report.content import Disagreement, LayerView, ReportInput
 
 if TYPE_CHECKING:
     from edgeq.data import ImageData
@@ -48,10 +48,7 @@ def gather_report(
         manifest=manifest,
         history=[dataclasses.asdict(log) for log in training.history],
         layers=[layer_view(name, weight, weights[f"{name}.weight"]) for name, weight in trained.items()],
-        parity=[
-            ParityView(row.name, row.operation, row.onnx_difference, row.xnnpack_difference, row.delegated, row.reason)
-            for row in found.layers
-        ],
+        parity=found.layers,
         classes=data.classes,
         confusion=confusion,
         disagreements=[

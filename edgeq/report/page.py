@@ -12,9 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from edgeq.report import charts, sections
-from edgeq.report.content import Disagreement, LayerView, ParityView, ReportInput
+from edgeq.report.content import Disagreement, LayerView, ReportInput
 
-__all__ = ["Disagreement", "LayerView", "ParityView", "ReportInput", "render_report"]
+__all__ = ["Disagreement", "LayerView", "ReportInput", "render_report"]
 
 # What HTML or UTF-8 cannot carry (controls, halves of a surrogate pair from an undecodable file name), and what would
 # turn the rest of a line round.

@@ -65,7 +65,7 @@ def verify(
     """
     progress = progress or Silent()
     graph = read_graph(content)
-    count = compare_integers(trained, qdq, graph, column_order)
+    codes = compare_integers(trained, qdq, graph, column_order)
     inputs = as_file_input(images, io)
     golden = _spread(len(images), GOLDEN_SAMPLES)
     layers = compare_layers(content, graph, qdq, column_order, [inputs[golden]])
@@ -87,8 +87,7 @@ def verify(
         reference_agreement=_percent(reference == classes["tflite"][few]),
         layers=tuple(layers),
         layer_samples=len(golden),
-        codes=count.total,
-        codes_kept=count.kept,
+        codes=codes,
         predictions=classes["tflite"].astype(np.int64),
         float_predictions=classes["float"].astype(np.int64),
         golden_inputs=inputs[golden],

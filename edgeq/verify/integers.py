@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -15,23 +14,15 @@ from edgeq.grid import QuantizedWeight
 from edgeq.tflite.lower import TO_NCHW
 from edgeq.tflite.model import Graph, Operator
 
-__all__ = ["SUFFIX", "IntegerCount", "compare_integers", "onnx_weight"]
+__all__ = ["SUFFIX", "compare_integers", "onnx_weight"]
 
 SUFFIX = "_quantized"
 WEIGHT_NAME = re.compile(r"(.+)\.weight(?:_\d+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerCount:
-    """Weight integers of a checkpoint and how many of them both files hold."""
-
-    total: int
-    kept: int
-
-
 def compare_integers(
     trained: Mapping[str, QuantizedWeight], qdq: ir.Model, graph: Graph, column_order: Mapping[str, NDArray[np.intp]]
-) -> IntegerCount:
+) -> int:
     """Find every trained code in the ONNX and the TFLite file.
 
     A batch norm's gamma re-signs a channel, and zeroes one that it silences: a channel may be its trained codes, their
@@ -45,7 +36,7 @@ def compare_integers(
         column_order: of :class:`edgeq.tflite.convert.Conversion`.
 
     Returns:
-        The count; equal when this returns. A layer that is used twice counts twice.
+        How many there are; one that is lost is an error. A layer that is used twice counts twice.
 
     Raises:
         VerifyError: a layer is missing or an integer or scale differs; names the first such layer.
@@ -74,7 +65,7 @@ def compare_integers(
                 raise VerifyError("the scales of the ONNX and the TFLite file differ", where=f"layer {layer}")
             _check_trained(layer, weight, codes, scale)
             total += codes.size
-    return IntegerCount(total, total)
+    return total
 
 
 def _check_trained(layer: str, weight: QuantizedWeight, codes: NDArray[np.int8], scale: NDArray[np.float32]) -> None:

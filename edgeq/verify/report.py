@@ -45,7 +45,7 @@ class Verification:
         reference_agreement: percent of the reference samples on which both of LiteRT's kernels name the same class.
         layers: operation by operation, in order.
         layer_samples: images that the layers were compared on.
-        codes, codes_kept: weight integers of the checkpoint, and how many of them are in both files.
+        codes: weight integers of the checkpoint; all are in both files.
         predictions: the class of each test image through the TFLite file, int64 [N].
         float_predictions: the same through the float network.
         golden_inputs, golden_outputs: what the file takes and the exact bytes it gives, for a self-test on the device.
@@ -59,7 +59,6 @@ class Verification:
     layers: tuple[LayerParity, ...]
     layer_samples: int
     codes: int
-    codes_kept: int
     predictions: NDArray[np.int64]
     float_predictions: NDArray[np.int64]
     golden_inputs: NDArray[np.generic]

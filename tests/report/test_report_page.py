@@ -15,7 +15,8 @@ from PIL import Image
 from edgeq.errors import FormatError
 from edgeq.grid import Function, Grid, quantize_weight
 from edgeq.report import sections
-from edgeq.report.page import Disagreement, LayerView, ParityView, ReportInput, render_report
+from edgeq.report.page import Disagreement, LayerView, ReportInput, render_report
+from edgeq.verify.report import LayerParity
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 CLASSES = ("cat", "dog", "ship")
@@ -94,7 +95,7 @@ def full(name: str = "x", classes: tuple[str, ...] = CLASSES, disagreements: int
             {"epoch": e, "loss": 1 / (e + 1), "test_accuracy": None if e else 50.0, "distance": 0.2} for e in range(4)
         ],
         layers=[layer(), layer(name, bits=4)],
-        parity=[ParityView(name, name, 1, 0, True), ParityView("y", "SOFTMAX", None, None, False, name)],
+        parity=[LayerParity(name, name, 1, 0, True), LayerParity("y", "SOFTMAX", None, 0, False, name)],
         classes=classes,
         confusion=np.eye(len(classes), dtype=np.int64) * 7,
         disagreements=[Disagreement(image, 0, 1, 2) for image in pixels],
@@ -107,7 +108,7 @@ EMPTY = ReportInput({})
 PARTS: dict[str, dict[str, Any]] = {
     "history": {"history": [{"epoch": 0, "loss": float("nan")}, {"epoch": 1, "loss": 2.0}]},
     "layers": {"layers": [layer()]},
-    "parity": {"parity": [ParityView("a", "ADD", 0, 0, True)]},
+    "parity": {"parity": [LayerParity("a", "ADD", 0, 0, True)]},
     "confusion": {"classes": CLASSES, "confusion": np.ones((3, 3), np.int64)},
     "command": {"command": "edgeq build"},
     "recipe": {"recipe_toml": "bits = 8"},

@@ -38,7 +38,7 @@ class Files:
     order: dict[str, NDArray[np.intp]]
 
     def compare(self) -> int:
-        return compare_integers(self.trained, self.qdq, self.graph, self.order).kept
+        return compare_integers(self.trained, self.qdq, self.graph, self.order)
 
 
 @pytest.fixture
