@@ -15,6 +15,7 @@ from edgeq.errors import ModelError
 from edgeq.models.factory import call_factory
 from edgeq.models.lenet5 import LeNet5
 from edgeq.models.mlp import MLP
+from edgeq.models.mobilenet import MobileNetV1
 from edgeq.models.resnet import ResNet
 
 __all__ = ["MODELS", "create_model"]
@@ -25,6 +26,7 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "lenet5": LeNet5,
         "mlp": MLP,
+        "mobilenet_v1": MobileNetV1,
         "resnet20": partial(ResNet, 3),
         "resnet32": partial(ResNet, 5),
         "resnet44": partial(ResNet, 7),

@@ -91,6 +91,11 @@ def test_resnet_names_are_those_of_checkpoints() -> None:
     assert "layer1.0.shortcut.0.weight" not in names
 
 
+def test_mobilenet_has_as_many_weights_as_the_released_one() -> None:
+    model = create_model("mobilenet_v1", num_classes=1000, input_shape=(3, 64, 64), seed=0)
+    assert sum(value.numel() for value in model.parameters()) == 4_231_976  # the paper's "4.2 million"
+
+
 def test_lenet5_has_the_papers_layers() -> None:
     model = create_model("lenet5", num_classes=10, input_shape=(1, 32, 32), seed=0)
     shapes = [tuple(value.shape) for name, value in model.state_dict().items() if name.endswith("weight")]
