@@ -118,6 +118,7 @@ def inspect_file(path: Path) -> Inspection:
 
 def _inspect_tflite(path: Path) -> Inspection:
     from edgeq.tflite.read import read_file
+    from edgeq.tflite.workload import operator_macs
 
     graph = read_file(path)
     rows = tuple(_tflite_row(tensor) for tensor in graph.tensors)
@@ -127,7 +128,7 @@ def _inspect_tflite(path: Path) -> Inspection:
             rows[operator.outputs[0]].name if operator.outputs else "",
             rows[operator.outputs[0]].shape if operator.outputs else (),
             rows[operator.outputs[0]].dtype if operator.outputs else "",
-            _tflite_macs(graph, operator),
+            operator_macs(graph, operator),
         )
         for operator in graph.operators
     )
@@ -158,18 +159,6 @@ def _tflite_row(tensor: Any) -> TensorRow:
             grid = f"{scale.size} scales {scale.min():.4g} to {scale.max():.4g} along axis {tensor.quantization.axis}"
     size = 0 if tensor.data is None else int(tensor.data.nbytes)
     return TensorRow(tensor.name, tensor.dtype, tensor.shape, size, grid)
-
-
-def _tflite_macs(graph: Any, operator: Any) -> int:
-    if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or len(operator.inputs) < 2:
-        return 0
-    weight = graph.tensors[operator.inputs[1]].shape
-    result = graph.tensors[operator.outputs[0]].shape
-    if operator.kind == "CONV_2D":
-        return int(math.prod(result) * math.prod(weight[1:]))
-    if operator.kind == "DEPTHWISE_CONV_2D":
-        return int(math.prod(result) * math.prod(weight[1:3]))
-    return int(math.prod(result) * (weight[-1] if weight else 0))
 
 
 # --- ONNX -----------------------------------------------------------------------------------------
