@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from edgeq.cost_table import CLASSES, basis
 from edgeq.errors import RecipeError
 from edgeq.resources import DataKind, data_folder, data_names, find_data_file
 from edgeq.targets import DataType, board_watts, list_targets, load_target, peak_ops
@@ -18,6 +19,18 @@ TABLE_1: dict[str, tuple[float, float, float | None, float | None, float | None]
     "tesla-t4": (1.35, 70, 8100, 16200, 130000),
 }
 MINIMAL = 'schema = 1\nname = "board"\ndescription = "a board"\nisa = "armv8-a"\n'
+
+EMULATED = 'arch = "aarch64"\nqemu_cpu = "cortex-a53"\nmidr_implementer = 0x41\nmidr_part = 0xd0a\n'
+PIPELINE = '[pipeline]\nissue_width = 2\nin_order = false\nsource = "a guide"\npipes = { v = ["v0"] }\n'
+COSTS = PIPELINE + (
+    '[[costs]]\nforms = ["sdot.q"]\ncycles = [1.0]\npipe = "v"\nsource = "a guide"\n'
+    '[[costs]]\nforms = ["class:load", "class:store", "class:mac", "class:neon", "class:branch", "class:other"]\n'
+    'cycles = [0.5, 1.0]\nsource = "assumed: for a test"\n'
+)
+
+
+def bandwidth(value: str) -> str:
+    return f'bandwidth_bytes_per_s = {value}\n[sources]\nbandwidth_bytes_per_s = "x"\n'
 
 
 def own_target(folder: Path, text: str) -> str:
@@ -49,7 +62,45 @@ def test_every_figure_of_a_shipped_target_has_a_source(name: str) -> None:
     target = load_target(name)
     instructions = [row.source for row in target.instructions.values()]
     vendor = [row.source for row in target.vendor_peaks.values()]
-    assert all(len(text) > 10 for text in [*target.sources.values(), *instructions, *vendor])
+    costs = [row.source for row in target.costs] + ([target.pipeline.source] if target.pipeline else [])
+    assert all(len(text) > 10 for text in [*target.sources.values(), *instructions, *vendor, *costs])
+
+
+@pytest.mark.parametrize("name", ["cortex-a7", "cortex-a75"])
+def test_an_arm_target_can_be_emulated_and_estimated(name: str) -> None:
+    target = load_target(name)
+    assert target.arch == ("armhf" if name == "cortex-a7" else "aarch64")
+    assert target.qemu_cpu is not None
+    assert (target.midr_implementer, target.midr_part) == (0x41, 0xC07 if name == "cortex-a7" else 0xD0A)
+    assert target.pipeline is not None
+    assert target.pipeline.in_order == (name == "cortex-a7")
+    assert basis(target.sources["bandwidth_bytes_per_s"]) == "fitted"
+    assert target.calibration_error is not None
+    assert 0 < target.calibration_error <= 0.15
+    assert {f"class:{kind}" for kind in CLASSES} <= {form for row in target.costs for form in row.forms}
+
+
+def test_sdot_of_the_a75_is_a_range_and_an_assumption() -> None:
+    target = load_target("cortex-a75")
+    (row,) = [row for row in target.costs if "sdot.q" in row.forms]
+    assert row.cycles == (0.5, 1.0)
+    assert basis(row.source) == "assumed"
+    instruction = target.instructions["int8_dot"]
+    assert (instruction.reciprocal_throughput_low, instruction.reciprocal_throughput) == row.cycles
+    assert peak_ops(target, "int8_dot") == pytest.approx(192e9)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a manual, table 3", "published"),
+        ("fitted: on one row", "fitted"),
+        ("assumed: as its neighbour", "assumed"),
+        ("a manual; D forms assumed alike", "partly assumed"),
+    ],
+)
+def test_a_source_says_what_a_figure_rests_on(source: str, expected: str) -> None:
+    assert basis(source) == expected
 
 
 def test_the_host_claims_nothing_that_was_not_measured() -> None:
@@ -65,6 +116,13 @@ def test_ones_own_target_needs_no_python(tmp_path: Path) -> None:
         '[instructions.int8]\nmnemonic = "SDOT"\nlanes = 16\nreciprocal_throughput = 0.5\nsource = "a guide"\n'
     )
     assert peak_ops(load_target(own_target(tmp_path, text)), "int8") == pytest.approx(1.8e9 * 2 * 16 * 4)
+
+
+def test_ones_own_costs_need_no_python(tmp_path: Path) -> None:
+    target = load_target(own_target(tmp_path, MINIMAL + COSTS))
+    assert [row.cycles for row in target.costs] == [(1.0,), (0.5, 1.0)]
+    assert target.pipeline is not None
+    assert target.pipeline.pipes == {"v": ("v0",)}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +147,27 @@ def test_ones_own_target_needs_no_python(tmp_path: Path) -> None:
         (MINIMAL + '[vendor_peaks.int4]\nops_per_s = 1e12\nops_per_mac = 2\nsource = "y"\n', "unknown data type"),
         (MINIMAL + '[vendor_peaks.int8]\nops_per_s = 1e12\nops_per_mac = 3\nsource = "y"\n', "one of 1, 2"),
         ("schema = ", "no valid TOML"),
+        (MINIMAL + 'arch = "aarch64"\n', "belong together"),
+        (MINIMAL + "midr_part = 0xd0a\n", "belong together"),
+        (MINIMAL + EMULATED.replace("0xd0a", "0x10000"), "midr_part: out of range"),
+        (MINIMAL + EMULATED.replace("cortex-a53", "cortex-a53,x=1"), "no CPU that QEMU can have"),
+        (MINIMAL + 'arch = "arm64"\n', "bad value for arch"),
+        (MINIMAL + "l2_byte = 1\n", "did you mean l2_bytes?"),
+        (MINIMAL + "l2_bytes = 1024\n", "l2_bytes without a source"),
+        (MINIMAL + bandwidth("[2e9, 1e9]"), "a lower and an upper bound"),
+        (MINIMAL + bandwidth("[1e9, 2e9, 3e9]"), "a lower and an upper bound"),
+        (MINIMAL + bandwidth("[0.0]"), "must be above 0"),
+        (MINIMAL + bandwidth("2e9"), "bad value for bandwidth_bytes_per_s"),
+        (MINIMAL + 'calibration_error = 1.5\n[sources]\ncalibration_error = "x"\n', "calibration_error: out of range"),
+        (MINIMAL + COSTS.replace(PIPELINE, ""), "costs without a pipeline"),
+        (MINIMAL + COSTS.replace("cycles", "cycle", 1), "did you mean costs[0].cycles?"),
+        (MINIMAL + COSTS.replace("[1.0]", "[-1.0]", 1), "must be above 0"),
+        (MINIMAL + COSTS.replace('pipe = "v"', 'pipe = "w"'), "unknown pipe (got 'w', wanted v)"),
+        (MINIMAL + COSTS.replace('"class:load", ', ""), "wanted class:load"),
+        (MINIMAL + COSTS.replace('"class:load", ', '"class:load", "sdot.q", '), "two costs for one form (got sdot.q)"),
+        (MINIMAL + COSTS.replace('"a guide"', '""', 1), "without a source"),
+        (MINIMAL + COSTS.replace('v = ["v0"]', "v = []"), "1 unit or more a pipe"),
+        (MINIMAL + COSTS.replace("issue_width = 2", "issue_width = 0"), "pipeline.issue_width: out of range"),
     ],
 )
 def test_a_wrong_target_file_is_named_in_one_line(tmp_path: Path, text: str, expected: str) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeq.cli.console import print_table
 
+if TYPE_CHECKING:
+    from edgeq.targets import Target
+
 __all__ = ["command"]
+
+COST_COLUMNS = 64
+_IN_TABLES = ("schema", "name", "description", "instructions", "vendor_peaks", "pipeline", "costs", "sources")
 
 
 @click.group("targets", invoke_without_command=True)
@@ -46,17 +53,59 @@ def show_command(target: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
-    rows: list[list[str]] = []
-    for item in dataclasses.fields(found):
-        value = getattr(found, item.name)
-        if isinstance(value, dict):
-            rows += [[f"{item.name}.{key}", _shown(part)] for key, part in value.items()]
-        elif value not in (None, ()):
-            rows.append([item.name, _shown(value)])
-    print_table("", ["", found.name], rows)
+    _print(found)
 
 
-def _shown(value: object) -> str:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return ", ".join(f"{item.name} {getattr(value, item.name)}" for item in dataclasses.fields(value))
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _print(found: Target) -> None:
+    from edgeq.cost_table import basis
+
+    click.echo(f"{found.name}: {found.description}\n")
+    figures = [
+        [item.name, _shown(item.name, getattr(found, item.name)), found.sources.get(item.name, "")]
+        for item in dataclasses.fields(found)
+        if item.name not in _IN_TABLES and getattr(found, item.name) not in (None, (), 0)
+    ]
+    print_table("", ["", "", "source"], figures)
+    peaks = [
+        [
+            key,
+            row.mnemonic,
+            f"{row.lanes} / {_range(row.reciprocal_throughput_low, row.reciprocal_throughput)}",
+            row.source,
+        ]
+        for key, row in found.instructions.items()
+    ]
+    peaks += [[key, "", f"{row.ops_per_s / 1e9:g} Gops", row.source] for key, row in found.vendor_peaks.items()]
+    if peaks:
+        click.echo()
+        print_table("Peaks: lanes / cycles, or the vendor's figure", ["type", "instruction", "", "source"], peaks)
+    if found.pipeline is not None:
+        order = "in order" if found.pipeline.in_order else "out of order"
+        click.echo(f"\nPipeline: {found.pipeline.issue_width} a cycle, {order} ({found.pipeline.source})\n")
+        costs = [
+            [", ".join(row.forms), _range(row.cycles[0], row.cycles[-1]), row.pipe or row.pairs, basis(row.source)]
+            for row in found.costs
+        ]
+        costs = [[_shortened(forms), *rest] for forms, *rest in costs]
+        print_table(
+            "Costs; --json has each one's source", ["instructions", "cycles", "pipe", "basis"], costs, right={1}
+        )
+
+
+def _range(low: float | None, high: float) -> str:
+    return f"{high:g}" if low is None or low == high else f"{low:g} to {high:g}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= COST_COLUMNS else text[: COST_COLUMNS - 4].rsplit(",", 1)[0] + ", ..."
+
+
+def _shown(name: str, value: object) -> str:
+    if name in ("midr_implementer", "midr_part"):
+        return f"{value:#x}"
+    if isinstance(value, tuple):
+        joint = " to " if value and isinstance(value[0], float) else ", "
+        return joint.join(_shown(name, item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return str(value)
