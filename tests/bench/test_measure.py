@@ -1,0 +1,247 @@
+"""A measurement from end to end on this machine, with a runner that speaks the protocol but computes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_runner import RUNNER
+from transport_checks import gone
+
+from edgeq.bench.jobs import Job
+from edgeq.bench.measure import Measurement, RunnerFiles, Settings, measure
+from edgeq.bench.transport import open_transport, parse_via
+from edgeq.errors import EdgeqError, FormatError, RecipeError, VerifyError
+
+QUIET = Settings(idle_s=1, interval_s=0.05)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (tmp_path / "model.tflite").write_text("2000 2001 2002")
+    (tmp_path / "samples.bin").write_bytes(bytes(range(200)))
+    return Job("net", tmp_path / "model.tflite", tmp_path / "samples.bin", tmp_path / "out.bin", warm_up=2, runs=30)
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> RunnerFiles:
+    (tmp_path / "runner").write_text(RUNNER)
+    (tmp_path / "runner").chmod(0o755)
+    return RunnerFiles(tmp_path / "runner")
+
+
+def _measure(runner: RunnerFiles, job: Job, settings: Settings) -> Measurement:
+    with open_transport(parse_via("local")) as transport:
+        return measure(transport, runner, job, settings)
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> Settings:
+    """Settings for a device whose /sys is empty, so that this machine's own clocks and sensors play no part."""
+    (tmp_path / "fake sys").mkdir()
+    return replace(QUIET, root=str(tmp_path / "fake sys"))
+
+
+def test_a_measurement(runner: RunnerFiles, job: Job, calm: Settings) -> None:
+    found = _measure(runner, job, calm)
+    assert (found.basis, found.name, found.via, found.threads, found.warm_up) == ("measured", "net", "local", 1, 2)
+    assert found.times_ns == (2_000_000, 2_001_000, 2_002_000) * 10
+    assert (found.latency.runs, found.latency.p50.value_ns) == (30, 2_001_000)
+    assert (found.flags, found.power, found.cores) == ((), None, None)
+    assert found.power_note == "the device has no power sensor that may be read"
+    assert found.machine.startswith("Linux ")
+    assert job.outputs.read_bytes() == bytes(range(200))[::-1]
+    assert json.loads(json.dumps(found.to_json()))["latency"]["p50"]["value_ns"] == 2_001_000
+
+
+def test_what_the_runner_is_given(runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path) -> None:
+    library = tmp_path / "library.so"
+    library.write_bytes(b"\x7fELF")
+    variables = {"WORD": "in {folder}; $HOME", "SAID": str(tmp_path / "said.json")}
+    full = replace(runner, arguments=("--with", "{folder}/library.so"), files=(library,), environment=variables)
+    _measure(full, job, calm)
+    _, word, arguments = json.loads((tmp_path / "said.json").read_text())
+    folder = word.removeprefix("in ").removesuffix("; $HOME")
+    assert arguments == ["--with", f"{folder}/library.so"]
+    assert not Path(folder).exists()
+
+
+def test_an_interpreter_of_the_device_runs_the_program(runner: RunnerFiles, job: Job, calm: Settings) -> None:
+    runner.program.chmod(0o644)
+    assert _measure(replace(runner, interpreter=sys.executable), job, calm).samples == 1
+
+
+def test_a_loader_is_pushed_and_starts_the_program(
+    runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path
+) -> None:
+    loader = tmp_path / "ld.so"
+    loader.write_text(
+        f'#!/bin/sh\n[ "$1" = --library-path ] && [ -d "$2" ] || exit 9\nshift 2\nexec {sys.executable} "$@"\n'
+    )
+    loader.chmod(0o755)
+    runner.program.chmod(0o644)
+    assert _measure(replace(runner, loader=loader), job, calm).samples == 1
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="no taskset: apt-get install util-linux")
+def test_the_runner_is_bound_to_the_cores(runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    bound = replace(runner, environment={"SAID": str(tmp_path / "said.json")})
+    found = _measure(bound, job, replace(calm, cores=(core,)))
+    assert (found.cores, found.cores_note) == ((core,), "")
+    assert json.loads((tmp_path / "said.json").read_text())[0] == 1
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="no taskset: apt-get install util-linux")
+def test_cores_that_are_not_there_are_one_line(runner: RunnerFiles, job: Job, calm: Settings) -> None:
+    with pytest.raises(EdgeqError, match="local: the runner cannot be bound to these cores"):
+        _measure(runner, job, replace(calm, cores=(1000,)))
+
+
+def test_without_taskset_the_runner_is_not_bound(
+    runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "env", "cat", "chmod", "mv", "wc", "rm", "mktemp", "sleep", "setsid", "uname", "grep"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    monkeypatch.setenv("PATH", str(programs))
+    found = _measure(runner, job, replace(calm, cores=(0,)))
+    assert (found.cores, found.cores_note) == (None, "the device has no taskset")
+
+
+def test_a_noisy_run_is_refused_or_flagged(runner: RunnerFiles, job: Job, calm: Settings) -> None:
+    job.model.write_text(" ".join(["1000"] * 15 + ["1200"] * 15))
+    with pytest.raises(VerifyError, match=r"net on local: .* second half of the runs is 20.0% slower") as caught:
+        _measure(runner, job, calm)
+    assert "\n" not in str(caught.value)
+    found = _measure(runner, job, replace(calm, allow_noisy=True))
+    assert [flag.split(" is ")[0] for flag in found.flags][-1] == "the second half of the runs"
+
+
+def _write(root: str, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        file = Path(root, path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@contextmanager
+def _meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Do something over and over in the background."""
+    over = threading.Event()
+
+    def loop() -> None:
+        while not over.wait(0.01):
+            act()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_clock_that_falls_during_the_runs_is_refused(
+    runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path
+) -> None:
+    job.model.write_text("50000")
+    clock = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
+    _write(calm.root, {clock: "1800000\n"})
+    fallen = tmp_path / "fallen"
+    turn = f"    if turn == 15: open({str(fallen)!r}, 'w').close()\n    time.sleep("
+    runner.program.write_text(RUNNER.replace("    time.sleep(", turn))
+
+    def act() -> None:
+        # Replaced as a whole: a reader never sees half of it.
+        (tmp_path / "clock").write_text("1200000\n" if fallen.exists() else "1800000\n")
+        (tmp_path / "clock").replace(Path(calm.root, clock))
+
+    with _meanwhile(act), pytest.raises(VerifyError, match="the clock moved between 1200 and 1800 MHz"):
+        _measure(runner, job, calm)
+
+
+def test_energy_is_read_during_the_runs(runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path) -> None:
+    """A counter that wraps: 1 W at rest, 5 W from the runner's start (it makes a file) on."""
+    job.model.write_text("50000")
+    zone = "sys/class/powercap/intel-rapl:0"
+    started = tmp_path / "started"
+    _write(calm.root, {f"{zone}/name": "package-0", f"{zone}/max_energy_range_uj": "4000000", f"{zone}/energy_uj": "0"})
+    counted, last = 3.0, time.monotonic()
+
+    def act() -> None:
+        nonlocal counted, last
+        now = time.monotonic()
+        counted += (now - last) * (5 if started.exists() else 1)
+        last = now
+        (tmp_path / "counter").write_text(f"{int(counted * 1e6) % 4_000_000}\n")
+        (tmp_path / "counter").replace(Path(calm.root, zone, "energy_uj"))
+
+    runner.program.write_text(
+        RUNNER.replace("import json, os", f"open({str(started)!r}, 'w').close()\nimport json, os")
+    )
+    with _meanwhile(act):
+        found = _measure(runner, job, calm)
+    assert found.power is not None, found.power_note
+    assert (found.power.sensor, found.power.scope) == ("intel-rapl:0 package-0", "package")
+    # Uptime is told to 0.01 s and the counter moves every 0.01 s or so, over 1 s: a few percent each.
+    assert found.power.idle_w == pytest.approx(1.0, rel=0.15)
+    assert found.power.run_w == pytest.approx(5.0, rel=0.15)
+    assert found.power.energy_j == pytest.approx(4.0 * 0.05, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#!/bin/sh\necho loading >&2; echo no such model >&2; exit 1", r"status 1 \(got no such model\)"),
+        ("#!/bin/sh\nkill -ILL $$", r"status 132 \(got .*\)"),
+        ("#!/no/such/interpreter\n", r"status 12[67] .*is it built for this device's architecture"),
+        ("\x7fELF rubbish", r"status 12[67] .*is it built for this device's architecture"),
+    ],
+)
+def test_a_runner_that_fails_is_one_line(
+    runner: RunnerFiles, job: Job, calm: Settings, text: str, message: str
+) -> None:
+    runner.program.write_text(text)
+    with pytest.raises(EdgeqError, match=message) as caught:
+        _measure(runner, job, calm)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_runner_that_talks_otherwise_is_refused(runner: RunnerFiles, job: Job, calm: Settings) -> None:
+    runner.program.write_text("#!/bin/sh\necho hello\n")
+    with pytest.raises(FormatError, match="the runner answered"):
+        _measure(runner, job, calm)
+
+
+def test_a_runner_that_hangs_is_ended(runner: RunnerFiles, job: Job, calm: Settings) -> None:
+    runner.program.write_text("#!/bin/sh\nsleep 43210.5\n")
+    with pytest.raises(EdgeqError, match="did not finish in 1 s"):
+        _measure(runner, job, replace(calm, timeout_s=1))
+    assert gone("43210.5")
+
+
+def test_two_files_of_one_name_are_refused(runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "runner").write_text("")
+    with pytest.raises(RecipeError, match="two files of the runner have one name"):
+        _measure(replace(runner, files=(tmp_path / "other" / "runner",)), job, calm)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"timeout_s": 0.0}, {"idle_s": float("nan")}, {"interval_s": -1.0}, {"cores": ()}, {"cores": (-1,)}]
+)
+def test_settings_are_checked(bad: dict[str, float]) -> None:
+    with pytest.raises(RecipeError):
+        Settings(**bad)  # type: ignore[arg-type]
