@@ -1,0 +1,90 @@
+"""``edgeq peak``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeq.cli.console import print_table
+
+if TYPE_CHECKING:
+    from edgeq.targets import Target
+
+__all__ = ["command"]
+
+
+@click.command("peak")
+@click.option("--target", required=True, metavar="NAME|FILE", help="A device of `edgeq targets`, or one's own file.")
+@click.option(
+    "--via",
+    default="qemu",
+    show_default=True,
+    metavar="qemu|local|ssh://user@host|adb[:serial]",
+    help="Count under QEMU, or measure on a device.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(target: str, via: str, as_json: bool) -> None:
+    """NEON peak loops: counted under QEMU, or measured on one core of a board.
+
+    Under QEMU it says how many of a loop's instructions are multiply-accumulates, never how fast they are.
+    """
+    from edgeq.bench.transport import parse_via
+    from edgeq.targets import load_target
+
+    device = load_target(target)
+    rows = _counted(device) if parse_via(via).kind == "qemu" else _measured(device, via)
+    if as_json:
+        click.echo(json.dumps({"target": device.name, "via": via, "loops": rows}, indent=2))
+        return
+    columns = list(rows[0])
+    cells = [[_shown(name, row[name]) for name in columns] for row in rows]
+    print_table("", [name.replace("_", " ") for name in columns], cells, right=set(range(2, len(columns))))
+
+
+def _counted(target: Target) -> list[dict[str, str | int | float]]:
+    from edgeq.bench.peak import count_loop, loops_of
+
+    rows: list[dict[str, str | int | float]] = []
+    for loop in loops_of(target):
+        found = count_loop(loop, target)
+        rows.append(
+            {
+                "loop": loop.name,
+                "instruction": loop.form,
+                "instructions": found.instructions,
+                "mac_instructions": found.mac_instructions,
+                "share": found.share,
+            }
+        )
+    return rows
+
+
+def _measured(target: Target, via: str) -> list[dict[str, str | int | float]]:
+    from edgeq.bench.peak import loops_of, measure_loop
+    from edgeq.bench.transport import open_transport, parse_via
+
+    rows: list[dict[str, str | int | float]] = []
+    loops = loops_of(target)
+    with open_transport(parse_via(via)) as device:
+        for loop in loops:
+            found = measure_loop(loop, target, device)
+            rows.append(
+                {
+                    "loop": loop.name,
+                    "instruction": loop.form,
+                    "gops": found.gops,
+                    "gops_low": found.gops_low,
+                    "gops_high": found.gops_high,
+                    "peak_gops": found.peak_gops,
+                    "share": found.share,
+                }
+            )
+    return rows
+
+
+def _shown(name: str, value: str | int | float) -> str:
+    if name == "share":
+        return f"{100 * float(value):.1f} %"
+    return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
