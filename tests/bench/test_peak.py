@@ -9,26 +9,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from needs import needs_qemu
 
 from edgeq.bench import peak as module
 from edgeq.bench.peak import LOOPS, MIN_SHARE, PeakLoop, count_loop, loops_of, measure_loop
-from edgeq.bench.toolchain import find_compiler, find_qemu
 from edgeq.cli.peak import command
 from edgeq.errors import EdgeqError, RecipeError
 from edgeq.targets import list_targets, load_target
 
-
-def tools_are_there() -> bool:
-    try:
-        for loop in LOOPS:
-            find_qemu(loop.arch)
-            find_compiler(loop.arch)
-    except EdgeqError:
-        return False
-    return True
-
-
-needs_qemu = pytest.mark.skipif(not tools_are_there(), reason="needs qemu-user with plugins and both cross compilers")
 A75 = load_target("cortex-a75")
 SDOT = next(loop for loop in LOOPS if loop.data_type == "int8_dot")
 

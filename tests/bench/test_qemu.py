@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from needs import needs_qemu
 
 from edgeq.bench.profile import Arch, Region
 from edgeq.bench.qemu import Run, run
-from edgeq.bench.toolchain import find_compiler, find_qemu
+from edgeq.bench.toolchain import find_compiler
 from edgeq.errors import EdgeqError
 
 CPUS: dict[Arch, str] = {"aarch64": "cortex-a76", "armhf": "cortex-a7"}
@@ -19,17 +20,7 @@ CPUS: dict[Arch, str] = {"aarch64": "cortex-a76", "armhf": "cortex-a7"}
 ROOTS: dict[Arch, Path] = {"aarch64": Path("/usr/aarch64-linux-gnu"), "armhf": Path("/usr/arm-linux-gnueabihf")}
 
 
-def tools_are_there() -> bool:
-    try:
-        for arch in CPUS:
-            find_qemu(arch)
-            find_compiler(arch)
-    except EdgeqError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not tools_are_there(), reason="needs qemu-user with plugins and both cross compilers")
+pytestmark = needs_qemu
 both = pytest.mark.parametrize("arch", list(CPUS))
 
 MARKER = """

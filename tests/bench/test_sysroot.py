@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from needs import needs_downloads
 
 from edgeq.bench.profile import Arch
 from edgeq.bench.sysroot import UPDATE_TRIES, core_files, guest_root, library_folders, sysroot
@@ -17,7 +18,6 @@ from edgeq.errors import EdgeqError
 from edgeq.progress import Silent
 from edgeq.targets import list_targets, load_target
 
-needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt-get on PATH")
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb on PATH")
 
 
@@ -155,7 +155,7 @@ def test_what_apt_cannot_find_is_one_line_and_not_kept(tmp_path: Path, monkeypat
     assert list((tmp_path / "cache" / "packages").iterdir()) == []
 
 
-@needs_apt
+@needs_downloads
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["aarch64", "armhf"])
 def test_debian_s_packages_make_a_sysroot(arch: Arch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from int8_models import artifact_of, float_proto
+from needs import needs_downloads
 from operation_cases import CASES
 
 from edgeq.bench import sysroot, wheels
@@ -19,8 +19,6 @@ from edgeq.bench.tflite_runtime import tflite_runtime_guest
 from edgeq.targets import load_target
 from edgeq.tflite.read import read_graph
 from edgeq.verify.litert import run as run_on_host
-
-downloads = pytest.mark.skipif(not os.environ.get("EDGEQ_TEST_DOWNLOADS"), reason="set EDGEQ_TEST_DOWNLOADS=1 to run")
 
 
 def test_the_guest_is_python_with_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +51,7 @@ def test_the_guest_is_python_with_its_libraries(tmp_path: Path, monkeypatch: pyt
     assert all(path.is_file() for path in guest.symbols)
 
 
-@downloads
+@needs_downloads
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("lane", "target_name", "apart"), [("litert", "cortex-a75", 0), ("tflite-runtime", "cortex-a7", 1)]

@@ -1,0 +1,33 @@
+"""Marks of tests that need what a machine may lack. ``.ci/run`` provides all of it."""
+
+from __future__ import annotations
+
+import os
+from typing import get_args
+
+import pytest
+
+from edgeq.bench.profile import Arch
+from edgeq.bench.toolchain import find_compiler, find_qemu
+from edgeq.errors import EdgeqError
+
+__all__ = ["needs_downloads", "needs_qemu"]
+
+
+def _tools_are_there() -> bool:
+    try:
+        for arch in get_args(Arch):
+            find_qemu(arch)
+            find_compiler(arch)
+    except EdgeqError:
+        return False
+    return True
+
+
+_TOOLS = _tools_are_there()
+
+needs_qemu = pytest.mark.skipif(not _TOOLS, reason="no QEMU with plugins and cross compilers: make qemu-tools")
+needs_downloads = pytest.mark.skipif(
+    not (_TOOLS and os.environ.get("EDGEQ_TEST_DOWNLOADS")),
+    reason="needs make qemu-tools, and EDGEQ_TEST_DOWNLOADS=1 to fetch Debian packages and wheels for ARM",
+)
