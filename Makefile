@@ -15,10 +15,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # An empty file says that the environment is there; it is older than what it was made from when it must be made again.
 RUN_STAMP := $(VENV)/.edgeq-run
+BENCH_STAMP := $(VENV)/.edgeq-bench
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check bench cifar10 lock clean
+.PHONY: help setup setup-dev demo test check bench qemu-tools bench-qemu cifar10 lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +42,30 @@ check: $(DEV_STAMP) ## lint, formatting and types
 bench: $(DEV_STAMP) ## what the regularizer adds to a training step, and what an export costs
 	$(BIN)/python tests/benchmarks/bench_regularizer.py
 	$(BIN)/python tests/benchmarks/bench_export.py
+
+# Debian's names; the bench under QEMU needs a qemu-user that takes -plugin, as Debian 12's does.
+QEMU_PACKAGES := qemu-user gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+    gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+QEMU_PROGRAMS := qemu-aarch64 qemu-arm gcc aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc
+
+qemu-tools: ## install the emulator and the cross compilers that the bench needs, where apt-get may
+	@if command -v $(QEMU_PROGRAMS) >/dev/null && [ "$$(command -v $(QEMU_PROGRAMS) | wc -l)" = $(words $(QEMU_PROGRAMS)) ]; then \
+	    exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $(QEMU_PACKAGES)"; \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(QEMU_PACKAGES) >/dev/null; \
+	else \
+	    echo "the bench needs an emulator and cross compilers; install them and run make again:" \
+	         "sudo apt-get install $(QEMU_PACKAGES)" >&2; exit 1; fi
+
+bench-qemu: $(BENCH_STAMP) qemu-tools ## run the demo's artifact as ARM code on both targets; count, compare, estimate
+	[ -e out/demo/model.tflite ] || $(BIN)/edgeq build --bits 8 --target cortex-a75 --out out/demo
+	$(BIN)/edgeq reproduce table1
+	$(BIN)/edgeq peak --target cortex-a75 --via qemu
+	$(BIN)/edgeq peak --target cortex-a7 --via qemu
+	$(BIN)/edgeq bench out/demo --target cortex-a75 --target cortex-a7 \
+	    --baseline docs/results/bench-qemu-baseline.json --save out/bench-qemu.json
 
 CIFAR10 ?= ../shared/data/cifar10-imagefolder.tar.xz
 
@@ -79,6 +104,10 @@ $(BIN)/python:
 
 $(RUN_STAMP): $(MADE_FROM) | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+$(BENCH_STAMP): $(MADE_FROM) $(RUN_STAMP)
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	touch $@
 
 # After the other, also under -j: two pips in one environment do not go well.

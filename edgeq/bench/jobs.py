@@ -93,7 +93,7 @@ def pack_samples(inputs: Sequence[NDArray[Any]]) -> bytes:
 
 
 def unpack_outputs(content: bytes, graph: Graph, samples: int) -> list[NDArray[Any]]:
-    """What the runner wrote, an array an output of the graph, samples first: [N, ...] for a tensor [1, ...].
+    """What the runner wrote, an array an output of the graph: [N * B, ...] for a tensor [B, ...].
 
     Raises:
         FormatError: another number of bytes than the graph's outputs have.
@@ -106,6 +106,6 @@ def unpack_outputs(content: bytes, graph: Graph, samples: int) -> list[NDArray[A
     arrays, start = [], 0
     for tensor, size in zip(tensors, sizes, strict=True):
         part = np.ascontiguousarray(rows[:, start : start + size]).view(tensor.dtype)
-        arrays.append(part.reshape((samples, *tensor.shape[1:])))
+        arrays.append(part.reshape((samples * tensor.shape[0], *tensor.shape[1:]) if tensor.shape else samples))
         start += size
     return arrays

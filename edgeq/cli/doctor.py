@@ -33,6 +33,8 @@ NEEDED = (
     "tensorboard",
     "torch",
 )
+# Of extras, and what for.
+OPTIONAL = {"capstone": "edgeq[bench]", "paramiko": "edgeq[ssh]"}
 MIN_FREE_BYTES = 200_000_000
 
 
@@ -42,7 +44,7 @@ def command(as_json: bool) -> None:
     """Say what is installed, what is missing and what that costs."""
     packages = [_package(name) for name in NEEDED]
     whole = all(state == "ok" for _, state, _ in packages)
-    rows = [_python(), *packages, *([_processor()] if whole else []), _disk()]
+    rows = [_python(), *packages, *([_processor()] if whole else []), _disk(), *map(_optional, OPTIONAL), *_tools()]
     missing = [name for name, state, _ in rows if state == "missing"]
     if as_json:
         click.echo(json.dumps([{"name": name, "state": state, "detail": text} for name, state, text in rows], indent=2))
@@ -63,6 +65,18 @@ def _package(name: str) -> tuple[str, str, str]:
         return name, "ok", importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return name, "missing", f"pip install {name}"
+
+
+def _optional(name: str) -> tuple[str, str, str]:
+    name, state, text = _package(name)
+    return name, "ok" if state == "ok" else "absent", text if state == "ok" else f"pip install '{OPTIONAL[name]}'"
+
+
+def _tools() -> list[tuple[str, str, str]]:
+    """What the bench under QEMU needs besides; all else does without."""
+    from edgeq.bench.toolchain import tool_states
+
+    return [(name, "ok" if state == "ok" else "absent", text) for name, state, text in tool_states()]
 
 
 def _processor() -> tuple[str, str, str]:

@@ -26,7 +26,10 @@ COMMANDS = {
     "quantize": "A float ONNX model to int8 TFLite and ONNX (post-training).",
     "convert": "A QDQ ONNX model to int8 TFLite, codes and scales kept.",
     "verify": "Check a build again, in every runtime.",
+    "bench": "What an artifact costs on a device: counted and estimated under QEMU, or measured on a board.",
+    "peak": "What a device's vector unit can do at most, by loops of nothing else.",
     "inspect": "Operations, tensors, grids and sizes of a .tflite or .onnx file.",
+    "reproduce": "The paper's tables, computed again.",
     "targets": "List the devices edgeq knows, or show one.",
     "doctor": "Say what is installed, what is missing and what that costs.",
 }

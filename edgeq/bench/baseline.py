@@ -1,0 +1,67 @@
+"""Instruction counts that were recorded once, to notice when an artifact or a runtime comes to execute more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeq.bench.result import Emulation
+from edgeq.errors import FormatError, VerifyError
+
+__all__ = ["ALLOWED_RISE", "check_baseline", "write_baseline"]
+
+SCHEMA = 1
+ALLOWED_RISE = 200  # one instruction in so many: 0.5 %
+
+
+def check_baseline(found: Sequence[Emulation], path: Path) -> None:
+    """Raise where a lane executes over 0.5 % more instructions an inference than was recorded.
+
+    Args:
+        found: the emulations to judge.
+        path: a file of :func:`write_baseline`.
+
+    Raises:
+        FormatError: the file is no baseline, or knows nothing of a lane.
+        VerifyError: the first lane that executes more.
+    """
+    recorded = _read(path)
+    for name, instructions in _instructions(found).items():
+        if name not in recorded:
+            raise FormatError("no baseline for this lane", where=f"{path}, {name}", remedy="use --record-baseline")
+        limit = recorded[name] + recorded[name] // ALLOWED_RISE
+        if instructions > limit:
+            rise = 100 * (instructions / recorded[name] - 1)
+            got, wanted = f"{instructions:,}, {rise:.2f} % more", f"at most {limit:,}"
+            raise VerifyError("more instructions an inference than recorded", where=name, got=got, wanted=wanted)
+
+
+def write_baseline(found: Sequence[Emulation], path: Path) -> None:
+    """Record the instructions of an inference, a line a lane, replacing the file."""
+    document = {"schema": SCHEMA, "instructions": _instructions(found)}
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _instructions(found: Sequence[Emulation]) -> dict[str, int]:
+    return {f"{emulation.target}/{row.lane}": row.counts.total for emulation in found for row in emulation.lanes}
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError("the baseline cannot be read", where=path, got=error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError("the baseline is no JSON", where=path, got=error) from error
+    table = document.get("instructions") if isinstance(document, dict) and document.get("schema") == SCHEMA else None
+    if not isinstance(table, dict) or not all(type(value) is int and value > 0 for value in table.values()):
+        raise FormatError("is no baseline", where=path, wanted=f"schema {SCHEMA} and instructions by lane")
+    return table

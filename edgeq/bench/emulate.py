@@ -1,0 +1,169 @@
+"""Run an artifact as ARM code under QEMU, in every runtime a target's users have: is it right, what does it execute?
+
+Each lane gets one process: the whole file first, with all its samples, then every operation alone, fed with what the
+host computed. Outputs are compared with the host's; instructions are counted in one run of each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeq.bench.agreement import compare_outputs
+from edgeq.bench.estimate import Estimate, estimate
+from edgeq.bench.instructions import count, disassemble
+from edgeq.bench.jobs import Job, pack_samples, read_results, unpack_outputs, write_job_file
+from edgeq.bench.kernels import KernelNames, hot_kernels
+from edgeq.bench.lanes import Lane, find_lanes
+from edgeq.bench.memory_traffic import memory_bytes, weights_stay
+from edgeq.bench.profile import Block, Region
+from edgeq.bench.qemu import run
+from edgeq.bench.reference import OperationRun, Reference
+from edgeq.bench.result import EmulatedLane, Emulation, OperationCount
+from edgeq.bench.roofline import core_peak
+from edgeq.errors import VerifyError
+from edgeq.progress import Progress, Silent
+from edgeq.targets import Target
+from edgeq.tflite.workload import operator_bytes, operator_macs
+
+__all__ = ["check_dot_product", "emulate"]
+
+TIMEOUT_S = 1800.0
+HOT_KERNELS = 8
+
+
+def emulate(
+    reference: Reference,
+    target: Target,
+    *,
+    lanes: Sequence[str] = (),
+    progress: Progress = Silent(),  # noqa: B008  # has no state
+) -> Emulation:
+    """Run an artifact in each lane of a target.
+
+    Args:
+        reference: the artifact, and what it computes on the host.
+        target: the device whose core is emulated.
+        lanes: names of those to run; empty for all of the target's.
+        progress: told of each lane.
+
+    Raises:
+        RecipeError: the target has no lane, or none of a name given.
+        ExportError: a runtime has no form of an operation.
+        EdgeqError: a tool is missing, cannot be downloaded, or the emulated program failed.
+    """
+    chosen = find_lanes(target, tuple(lanes))
+    found = []
+    with progress.task(f"{target.name} under QEMU", len(chosen)) as task:
+        for lane in chosen:
+            found.append(_run_lane(lane, reference, target, progress))
+            task.advance(1, lane.name)
+    return Emulation(target.name, str(reference.path), reference.sha256, tuple(found))
+
+
+def check_dot_product(found: Emulation, target: Target) -> None:
+    """Raise where a target has SDOT, the file has int8 multiply-accumulates and no SDOT does any of them.
+
+    Raises:
+        VerifyError: kernels for lesser cores were chosen.
+    """
+    if "dotprod" not in target.features:
+        return
+    for row in found.lanes:
+        if row.agreement.unit == "codes" and row.macs and not any(form.startswith("sdot") for form in row.macs_by_form):
+            got = ", ".join(list(row.macs_by_form)[:3]) or "no multiply-accumulates"
+            raise VerifyError("no SDOT ran", where=f"{row.lane} on {found.target}", got=got, wanted="sdot")
+
+
+def _run_lane(lane: Lane, reference: Reference, target: Target, progress: Progress) -> EmulatedLane:
+    assert target.qemu_cpu is not None  # find_lanes saw an arch, and a target has both or neither
+    guest = lane.guest(target, progress)
+    with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
+        jobs = _write_jobs(lane, reference, Path(folder))
+        job_file = Path(folder) / "jobs"
+        write_job_file(jobs, job_file)
+        done = run(
+            guest.program,
+            [*guest.arguments, str(job_file)],
+            arch=lane.arch,
+            cpu=target.qemu_cpu,
+            root=guest.root,
+            library_folders=guest.library_folders,
+            count=True,
+            timeout_s=TIMEOUT_S,
+            environment=guest.environment,
+        )
+        samples = [result.samples for result in read_results(done.stdout, jobs)]
+        graphs = [reference.graph, *(part.operation.graph for part in reference.operations)]
+        outputs = [
+            unpack_outputs(job.outputs.read_bytes(), graph, number)
+            for job, graph, number in zip(jobs, graphs, samples, strict=True)
+        ]
+    regions = {region.index: region for region in done.regions}
+    names = [KernelNames(path) for path in guest.symbols]
+    whole, resident = regions[0], weights_stay(reference.graph, target)
+    macs_by_form = _macs_by_form(whole.blocks)
+    peak = core_peak(macs_by_form, target)
+    return EmulatedLane(
+        lane=lane.name,
+        about=lane.about,
+        exact=lane.exact,
+        repeats=lane.repeats,
+        agreement=compare_outputs(reference, outputs),
+        macs=sum(operator_macs(reference.graph, operator) for operator in reference.graph.operators),
+        counts=count(whole.blocks),
+        macs_by_form=macs_by_form,
+        kernels=tuple(hot_kernels(whole.blocks, names, HOT_KERNELS)),
+        operations=tuple(
+            _operation(part, regions[index], target, names, resident, peak)
+            for index, part in enumerate(reference.operations, 1)
+        ),
+        estimate=_estimate(whole, target, memory_bytes(reference.graph, target)),
+    )
+
+
+def _write_jobs(lane: Lane, reference: Reference, folder: Path) -> list[Job]:
+    whole = [("whole", reference.graph, reference.inputs)]
+    parts = [(part.operation.name, part.operation.graph, part.inputs) for part in reference.operations]
+    jobs = []
+    for index, (name, graph, inputs) in enumerate(whole + parts):
+        job = Job(name, folder / f"{index}.model", folder / f"{index}.in", folder / f"{index}.out")
+        job.model.write_bytes(lane.encode(graph))
+        job.samples.write_bytes(pack_samples(inputs))
+        jobs.append(job)
+    return jobs
+
+
+def _operation(
+    part: OperationRun, region: Region, target: Target, names: Sequence[KernelNames], resident: bool, peak: float | None
+) -> OperationCount:
+    alone = part.operation
+    hottest = hot_kernels(region.blocks, names, 1)
+    macs = sum(operator_macs(alone.graph, operator) for operator in alone.graph.operators)
+    found = _estimate(region, target, memory_bytes(alone.graph, target, resident=resident))
+    return OperationCount(
+        index=alone.index,
+        kind=alone.kind,
+        name=alone.name,
+        macs=macs,
+        bytes=sum(operator_bytes(alone.graph, operator) for operator in alone.graph.operators),
+        counts=count(region.blocks),
+        kernel=hottest[0].name if hottest else "",
+        estimate=found,
+        peak_share=None if found is None or peak is None else macs / (found.mid_ms / 1000) / peak,
+    )
+
+
+def _estimate(region: Region, target: Target, moved_bytes: int) -> Estimate | None:
+    return None if target.pipeline is None else estimate(region.blocks, target, moved_bytes, passes=region.passes)
+
+
+def _macs_by_form(blocks: Sequence[Block]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for block in blocks:
+        for instruction in disassemble(block.code, block.address, block.instruction_set):
+            if instruction.macs:
+                totals[instruction.form] += instruction.macs * block.executions
+    return dict(totals.most_common())

@@ -1,0 +1,141 @@
+"""What an artifact should compute, by the host's LiteRT: the whole file, and every operation alone."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.bench.split import SingleOperation, split_operations
+from edgeq.errors import FormatError, VerifyError
+from edgeq.tflite.model import Graph
+from edgeq.tflite.read import read_file
+from edgeq.tflite.write import write_graph
+from edgeq.verify.litert import run
+
+__all__ = ["OperationRun", "Reference", "make_reference"]
+
+Arrays = list[NDArray[Any]]
+
+SAMPLES = 2  # of random codes, where there are no golden ones
+MAX_GOLDEN_BYTES = 1 << 28
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRun:
+    """One operation with what it reads and writes, each array with one sample: [1, ...]."""
+
+    operation: SingleOperation
+    inputs: Arrays
+    outputs: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An artifact and what it computes here.
+
+    Attributes:
+        path: the .tflite file.
+        sha256: of the file.
+        graph: what is in it.
+        inputs, outputs: an array an input or output, samples first.
+        operations: every operation alone, fed from the first sample.
+        golden: whether the samples and outputs are those the build kept.
+    """
+
+    path: Path
+    sha256: str
+    graph: Graph
+    inputs: Arrays
+    outputs: Arrays
+    operations: tuple[OperationRun, ...]
+    golden: bool
+
+
+def make_reference(path: Path, *, operations: bool = True) -> Reference:
+    """Run an artifact on the host.
+
+    Args:
+        path: a .tflite file, or a build's folder, whose golden vectors are then used and checked.
+        operations: whether to run each operation alone, too.
+
+    Raises:
+        FormatError: no .tflite file, a damaged one or one of unknown sizes, or damaged golden vectors.
+        VerifyError: LiteRT gives other bytes than the golden ones, or the operations in a row give others than the
+            whole.
+    """
+    model = path / "model.tflite" if path.is_dir() else path
+    graph = read_file(model)
+    content = model.read_bytes()
+    for index in (*graph.inputs, *graph.outputs):
+        if any(size < 1 for size in graph.tensors[index].shape):
+            shape = graph.tensors[index].shape
+            raise FormatError("has an input or output of unknown size", where=model, got=shape)
+    golden = _read_golden(path / "golden.npz", graph) if (path / "golden.npz").is_file() else None
+    inputs = [golden[0]] if golden is not None else _random_inputs(graph)
+    outputs = run(content, inputs, workers=1)
+    if golden is not None and not np.array_equal(outputs[0], golden[1]):
+        remedy = "run edgeq build again with the LiteRT that is installed"
+        raise VerifyError("LiteRT gives other bytes than golden.npz holds", where=model, remedy=remedy)
+    parts = _operations(graph, inputs, outputs, model) if operations else ()
+    return Reference(model, hashlib.sha256(content).hexdigest(), graph, inputs, outputs, parts, golden is not None)
+
+
+def _read_golden(path: Path, graph: Graph) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The golden inputs and outputs, which are of the graph's only input and only output."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(item.file_size for item in archive.infolist()) > MAX_GOLDEN_BYTES:
+                raise FormatError("is too large for golden vectors", where=path, wanted=f"{MAX_GOLDEN_BYTES} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            inputs, outputs = arrays["inputs"], arrays["outputs"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise FormatError("no readable golden vectors", where=path, got=error) from error
+    for array, index in ((inputs, graph.inputs[0]), (outputs, graph.outputs[0])):
+        tensor = graph.tensors[index]
+        if array.ndim < 1 or array.shape[1:] != tensor.shape[1:] or array.dtype.name != tensor.dtype or not len(array):
+            got, wanted = f"{array.dtype} {list(array.shape)}", f"{tensor.dtype} [N, {str(list(tensor.shape[1:]))[1:]}"
+            raise FormatError("golden vectors of another model", where=path, got=got, wanted=wanted)
+    return inputs, outputs
+
+
+def _random_inputs(graph: Graph) -> Arrays:
+    """Every code equally likely, float inputs in [-1, 1); the same each time."""
+    generator = np.random.default_rng(SEED)
+    arrays: Arrays = []
+    for index in graph.inputs:
+        tensor = graph.tensors[index]
+        shape = (SAMPLES, *tensor.shape[1:])
+        if np.issubdtype(np.dtype(tensor.dtype), np.integer):
+            limits = np.iinfo(tensor.dtype)
+            arrays.append(generator.integers(limits.min, limits.max, shape, np.dtype(tensor.dtype), endpoint=True))
+        else:
+            arrays.append(generator.uniform(-1, 1, shape).astype(tensor.dtype))
+    return arrays
+
+
+def _operations(graph: Graph, inputs: Arrays, outputs: Arrays, where: Path) -> tuple[OperationRun, ...]:
+    known = {graph.tensors[index].name: array[:1] for index, array in zip(graph.inputs, inputs, strict=True)}
+    runs = []
+    for operation in split_operations(graph):
+        alone = operation.graph
+        read = [known[alone.tensors[index].name] for index in alone.inputs]
+        if not read or operation.kind.startswith("CUSTOM"):
+            what = "has an operation that cannot run alone"
+            raise FormatError(what, where=where, got=f"{operation.kind} {operation.name}", remedy="use --no-operations")
+        written = run(write_graph(alone), read, workers=1)
+        known |= {alone.tensors[index].name: array for index, array in zip(alone.outputs, written, strict=True)}
+        runs.append(OperationRun(operation, read, written))
+    for index, whole in zip(graph.outputs, outputs, strict=True):
+        if not np.array_equal(known[graph.tensors[index].name], whole[:1]):
+            raise VerifyError(
+                "the operations one by one give other bytes than the file",
+                where=f"{where}, {graph.tensors[index].name}",
+            )
+    return tuple(runs)
