@@ -88,6 +88,8 @@ class TrainRecipe:
         precision: ``bf16`` (autocast), ``fp32``, or ``auto``: bf16 where the CPU or GPU computes in it.
         crop_padding: zero pixels put on each side before a random crop; 0 crops nothing.
         flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
+        cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
+        label_smoothing: share of the target that is spread over all classes.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
 
@@ -102,6 +104,8 @@ class TrainRecipe:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     crop_padding: int = 4
     flip: bool | None = None
+    cutout: int = 0
+    label_smoothing: float = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
@@ -112,6 +116,8 @@ class TrainRecipe:
         _require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "0 or more, finite")
         _require(0 < self.warmup < 1, "train.warmup", self.warmup, "between 0 and 1")
         _require(0 <= self.crop_padding <= 64, "train.crop_padding", self.crop_padding, "0 to 64")
+        _require(0 <= self.cutout <= 4096, "train.cutout", self.cutout, "0 to 4096")
+        _require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,10 +97,11 @@ class TrainingModule(LightningModule):
             crop_padding=self.recipe.train.crop_padding,
             flip=self._flip,
             generator=self._generator,
+            cutout=self.recipe.train.cutout,
         )
         labels = self._labels[chosen]
         logits = self.model(self._inputs(images)).float()
-        loss = functional.cross_entropy(logits, labels)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.train.label_smoothing)
         self._correct += (logits.detach().argmax(1) == labels).sum()
         self._pending.append(loss.detach())
         if len(self._pending) >= STEPS_BETWEEN_READS[self.device.type]:

@@ -66,6 +66,30 @@ def test_what_comes_in_at_the_border_is_the_zero_of_the_network() -> None:
     assert sorted(set(values.flatten().tolist())) == [0, 127 / 128]
 
 
+@pytest.mark.parametrize("side", [1, 3, 4, 30])
+def test_a_square_around_a_pixel_of_each_image_is_blanked(side: int) -> None:
+    ones = torch.full((200, 2, 6, 9), 255, dtype=torch.uint8)
+    result = augment(ones, crop_padding=0, flip=False, generator=seeded(), cutout=side)
+    assert (ones == 255).all()
+    sizes = set()
+    for image in result:
+        assert torch.equal(image[0], image[1])
+        rows, columns = torch.nonzero(image[0] == PIXEL_ZERO).T
+        height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+        assert len(rows) == height * width  # one rectangle: a square, cut off at the border
+        assert side >= height >= min(6, side - side // 2)
+        assert side >= width >= min(9, side - side // 2)
+        sizes.add((height, width))
+    assert (min(side, 6), min(side, 9)) in sizes
+
+
+def test_a_square_changes_nothing_else_of_the_batch() -> None:
+    plain = augment(images(), crop_padding=2, flip=True, generator=seeded())
+    blanked = augment(images(), crop_padding=2, flip=True, generator=seeded(), cutout=3)
+    assert ((blanked == plain) | (blanked == PIXEL_ZERO)).all()
+    assert not torch.equal(blanked, plain)
+
+
 def test_the_generator_alone_decides() -> None:
     first, second, third = (augment(images(), crop_padding=4, flip=True, generator=seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, second)
@@ -83,7 +107,10 @@ def test_an_empty_batch_stays_empty() -> None:
     assert augment(images(0), crop_padding=2, flip=True, generator=seeded()).shape == (0, 3, 6, 9)
 
 
-@pytest.mark.parametrize(("batch", "crop_padding"), [(images().float(), 1), (images()[0], 1), (images(), -1)])
-def test_what_cannot_be_augmented_is_refused(batch: torch.Tensor, crop_padding: int) -> None:
+@pytest.mark.parametrize(
+    ("batch", "crop_padding", "cutout"),
+    [(images().float(), 1, 0), (images()[0], 1, 0), (images(), -1, 0), (images(), 1, -1)],
+)
+def test_what_cannot_be_augmented_is_refused(batch: torch.Tensor, crop_padding: int, cutout: int) -> None:
     with pytest.raises(DataError, match="got"):
-        augment(batch, crop_padding=crop_padding, flip=True, generator=seeded())
+        augment(batch, crop_padding=crop_padding, flip=True, generator=seeded(), cutout=cutout)

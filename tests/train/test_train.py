@@ -170,7 +170,15 @@ def test_equal_seeds_give_equal_weights_whatever_the_callers_random_state(straig
     assert not torch.equal(other.get_parameter("0.weight"), model.get_parameter("0.weight"))
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}, {"precision": "fp32", "rate_schedule": "cosine"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": "adamw"},
+        {"precision": "fp32", "rate_schedule": "cosine"},
+        {"cutout": 3, "label_smoothing": 0.1},
+    ],
+)
 def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path: Path, options: dict[str, Any]) -> None:
     recipe = changed(train=options)
     whole = network()
@@ -353,6 +361,16 @@ def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path, kind: str) -> 
 def test_training_without_the_term(tmp_path: Path) -> None:
     result = train(network(), images(), changed(regularizer={"amplitude": 0.0}, train={"epochs": 2}), tmp_path)
     assert result.history[-1].value == 0.0
+
+
+def test_smoothed_labels_keep_scores_apart_from_certainty(tmp_path: Path) -> None:
+    steep = {"epochs": 30, "crop_padding": 0, "flip": False}
+    sure, smooth = network(), network()
+    train(sure, images(), changed(train=steep), tmp_path / "sure")
+    train(smooth, images(), changed(train=steep | {"label_smoothing": 0.5}), tmp_path / "smooth")
+    inputs = images().train_images.float() / 128 - 1
+    confidence = [model(inputs).softmax(1).amax(1).mean().item() for model in (sure, smooth)]
+    assert confidence[1] < confidence[0] - 0.05
 
 
 def test_lightning_is_not_imported_before_training() -> None:
