@@ -136,7 +136,12 @@ def broadcast_step(step: NDArray[np.float32], ndim: int) -> NDArray[np.float32]:
 
 
 def quantize_weight(
-    weight: NDArray[np.float32], grid: Grid, *, per_channel: bool = False, name: str = "weight"
+    weight: NDArray[np.float32],
+    grid: Grid,
+    *,
+    per_channel: bool = False,
+    name: str = "weight",
+    scale: NDArray[np.float32] | None = None,
 ) -> QuantizedWeight:
     """Round a trained weight to its grid, once; the step is ``max|w| / f`` (half of it for cosine).
 
@@ -145,6 +150,7 @@ def quantize_weight(
         grid: the grid to round to.
         per_channel: one step an output channel instead of one for the tensor.
         name: the layer's name, for the message.
+        scale: float32 [1] or [O], the c that the weight was trained towards, in place of ``max|w|``.
 
     Returns:
         Codes int8 and step float32. A channel (or tensor) of zeros, or whose step would be no normal float32, gets
@@ -165,7 +171,7 @@ def quantize_weight(
             remedy="train again with a lower rate or amplitude",
         )
     rows = weight.reshape(weight.shape[0], -1) if per_channel else weight.reshape(1, -1)
-    peak = np.abs(rows).max(axis=1, initial=0.0)
+    peak = np.abs(rows).max(axis=1, initial=0.0) if scale is None else scale
     step = (peak.astype(np.float64) / grid.steps_in_max).astype(np.float32)
     empty = step < np.finfo(np.float32).tiny  # runtimes refuse a scale that is no normal number
     step[empty] = 1.0

@@ -82,7 +82,7 @@ def build(
         with clock.stage("train", "Training"):
             training = _train(model, data, recipe, work, resume, progress)
         with clock.stage("snap", "Snap to the grid"):
-            trained, logits = _snap(model, data, recipe, work.folder, progress)
+            trained, logits = _snap(model, data, training, recipe, work.folder, progress)
         with clock.stage("export", "Export"):
             artifact = _export(model, data, trained, recipe, logits["snapped"], progress)
             write_artifact(artifact, data, recipe, work.folder)
@@ -113,7 +113,10 @@ def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
         train = dataclasses.replace(train, flip=data.mirrors)
     steps = math.ceil(len(data.train_images) / train.batch_size)
     regularizer = dataclasses.replace(
-        regularizer, amplitude=regularizer.amplitude_for(recipe.bits), every=regularizer.every_for(steps)
+        regularizer,
+        amplitude=regularizer.amplitude_for(recipe.bits),
+        every=regularizer.every_for(steps),
+        clip=regularizer.clip_for(recipe.bits),
     )
     return dataclasses.replace(recipe, train=train, regularizer=regularizer)
 
@@ -143,7 +146,7 @@ def _train(
 
 
 def _snap(
-    model: nn.Module, data: ImageData, recipe: Recipe, folder: Path, progress: Progress
+    model: nn.Module, data: ImageData, training: TrainResult, recipe: Recipe, folder: Path, progress: Progress
 ) -> tuple[dict[str, QuantizedWeight], dict[str, NDArray[np.float32]]]:
     """Save the float network, round it, and run the test set through both."""
     from edgeq.models import save_weights
@@ -152,7 +155,8 @@ def _snap(
 
     save_weights(model, folder / "checkpoint.safetensors")
     logits = {"float": run_pytorch(model, data.test_images, progress=progress, label="PyTorch, float")}
-    trained = snap(model, recipe.grid, per_channel=recipe.regularizer.scale == "channel")
+    per_channel = recipe.regularizer.scale == "channel"
+    trained = snap(model, recipe.grid, per_channel=per_channel, scales=training.scales)
     save_grid(trained, folder / "grid.safetensors")
     logits["snapped"] = run_pytorch(model, data.test_images, progress=progress, label="PyTorch, snapped")
     return trained, logits
@@ -256,7 +260,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         with clock.stage("train", "Training"):
             training = _train(model, data, recipe, work, resume, clock.progress)
         with clock.stage("snap", "Snap to the grid"):
-            trained, logits = _snap(model, data, recipe, work.folder, clock.progress)
+            trained, logits = _snap(model, data, training, recipe, work.folder, clock.progress)
         labels = data.test_labels.numpy()
         accuracy = {
             name: round(100 * float((rows.argmax(axis=1) == labels).mean()), 4) for name, rows in logits.items()

@@ -126,22 +126,39 @@ class RegularizerRecipe:
 
     Attributes:
         function: ``sine``, ``cosine`` or ``hat``.
-        amplitude: a of eq. (8) and (9); the final value when the schedule is dynamic. 0 turns the term off; left
-            out, it follows the bits (:meth:`amplitude_for`).
+        form: ``loss`` (the paper's: its gradient is added to the loss's) or ``decoupled`` (weights are moved towards
+            their points after each step, whatever the rate).
+        amplitude: of form ``loss``: a of eq. (8) and (9); the final value when the schedule is dynamic. 0 turns the
+            term off; left out, it follows the bits (:meth:`amplitude_for`).
         schedule: ``fixed``, or ``dynamic``: raised by ``factor`` every ``every`` epochs so that it ends at
             ``amplitude``.
         factor: what the dynamic schedule multiplies the amplitude by.
         every: epochs between raises; left out, as many as make up 32 steps (:meth:`every_for`).
+        eta: of form ``decoupled``: the share of its distance that a weight near its point moves in the last step; 0
+            turns the pull off.
+        eta_start: the same in the first step with a pull; it rises geometrically.
+        pull: share of the steps with a pull, the last ones.
+        hold: of form ``decoupled``: keep each layer's c as it is when the pull begins, so that its grid stays where it
+            is; else c is ``max|w|`` in every step.
+        clip: of form ``decoupled`` with ``hold``: when the pull begins, c becomes ``clip * mean|w|`` where that is
+            below ``max|w|``, and larger weights are brought back to it; 0 keeps ``max|w|``; left out, it follows the
+            bits (:meth:`clip_for`).
         scale: ``tensor`` (one c a layer, as in the paper) or ``channel`` (one an output channel).
         start_bits: 0 keeps the frequency; else training starts at the frequency of so many bits and goes down a bit at
             equal intervals until it reaches the build's bits.
     """
 
     function: Function = "sine"
+    form: Literal["loss", "decoupled"] = "loss"
     amplitude: float | None = None
     schedule: Literal["fixed", "dynamic"] = "dynamic"
     factor: float = 10.0
     every: int | None = None
+    eta: float = 1.0
+    eta_start: float = 1e-4
+    pull: float = 0.2
+    hold: bool = True
+    clip: float | None = None
     scale: Literal["tensor", "channel"] = "tensor"
     start_bits: int = 0
 
@@ -150,6 +167,11 @@ class RegularizerRecipe:
             _require(0 <= self.amplitude < math.inf, "regularizer.amplitude", self.amplitude, "0 or more, finite")
         _require(1 <= self.factor < math.inf, "regularizer.factor", self.factor, "1 or more, finite")
         _require(self.every is None or self.every >= 1, "regularizer.every", self.every, "1 or more")
+        _require(0 <= self.eta <= 1, "regularizer.eta", self.eta, "0 to 1")
+        _require(0 < self.eta_start <= 1, "regularizer.eta_start", self.eta_start, "above 0, up to 1")
+        _require(0 < self.pull <= 1, "regularizer.pull", self.pull, "above 0, up to 1")
+        if self.clip is not None:
+            _require(0 <= self.clip < math.inf, "regularizer.clip", self.clip, "0 or more, finite")
 
     def every_for(self, steps_per_epoch: int) -> int:
         """The epochs between raises, or where they are left out the fewest of 32 steps.
@@ -157,6 +179,15 @@ class RegularizerRecipe:
         Weights come to rest within so many steps of the last rates; what is longer takes epochs from the training.
         """
         return self.every or math.ceil(STEPS_A_RAISE / max(steps_per_epoch, 1))
+
+    def clip_for(self, bits: int) -> float:
+        """The clip, or where it is left out 2 at 2 bits and 0 above.
+
+        A ternary grid over ``max|w|`` has nearly all weights at zero; twice the mean puts its points where weights are.
+        """
+        if self.clip is not None:
+            return self.clip
+        return 2.0 if self.function != "cosine" and bits == 2 else 0.0
 
     def amplitude_for(self, bits: int) -> float:
         """The amplitude, or where it is left out the one whose curvature ``2 a (pi f / c)^2`` is that of 1e-5 at 8

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeq.errors import ExportError, FormatError, ModelError, RecipeError
 from edgeq.grid import Function, Grid, QuantizedWeight, quantize_weight
@@ -61,13 +63,20 @@ def require_exported(layers: Iterable[str], initializers: Container[str]) -> Non
             )
 
 
-def snap(model: nn.Module, grid: Grid, *, per_channel: bool = False) -> dict[str, QuantizedWeight]:
+def snap(
+    model: nn.Module,
+    grid: Grid,
+    *,
+    per_channel: bool = False,
+    scales: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),  # cannot be changed
+) -> dict[str, QuantizedWeight]:
     """Round the weights of every Conv2d and Linear to the grid, in place.
 
     Args:
         model: float32, on the CPU; afterwards each weight is ``codes * step``.
         grid: bits and function.
         per_channel: one step an output channel instead of one a tensor.
+        scales: by layer name, the c that a training held, float32 [1] or [O]; ``max|w|`` for the others.
 
     Returns:
         The codes and steps by layer name.
@@ -82,7 +91,8 @@ def snap(model: nn.Module, grid: Grid, *, per_channel: bool = False) -> dict[str
     for name, module in layers.items():
         weight: Any = module.weight
         values = weight.detach().to(torch.float32).cpu().contiguous().numpy()
-        table[name] = quantize_weight(values, grid, per_channel=per_channel, name=f"layer {name}")
+        scale = scales.get(name)
+        table[name] = quantize_weight(values, grid, per_channel=per_channel, name=f"layer {name}", scale=scale)
     with torch.no_grad():
         for name, module in layers.items():
             destination: Any = module.weight

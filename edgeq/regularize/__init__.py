@@ -13,27 +13,39 @@ if TYPE_CHECKING:
     from edgeq.regularize.callback import PeriodicRegularizerCallback
     from edgeq.regularize.functions import FUNCTIONS, PeriodicFunction
     from edgeq.regularize.regularizer import PeriodicRegularizer, RegularizerLog
-    from edgeq.regularize.schedule import AmplitudeSchedule, FrequencySchedule
+    from edgeq.regularize.schedule import (
+        AmplitudeSchedule,
+        EtaSchedule,
+        FrequencySchedule,
+        amplitude_to_eta,
+        eta_to_amplitude,
+    )
 
 __all__ = [
     "FUNCTIONS",
     "AmplitudeSchedule",
+    "EtaSchedule",
     "FrequencySchedule",
     "PeriodicFunction",
     "PeriodicRegularizer",
     "PeriodicRegularizerCallback",
     "RegularizerLog",
+    "amplitude_to_eta",
+    "eta_to_amplitude",
 ]
 
 _HOMES = MappingProxyType(
     {
         "FUNCTIONS": "functions",
         "AmplitudeSchedule": "schedule",
+        "EtaSchedule": "schedule",
         "FrequencySchedule": "schedule",
         "PeriodicFunction": "functions",
         "PeriodicRegularizer": "regularizer",
         "PeriodicRegularizerCallback": "callback",
         "RegularizerLog": "regularizer",
+        "amplitude_to_eta": "schedule",
+        "eta_to_amplitude": "schedule",
     }
 )
 

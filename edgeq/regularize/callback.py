@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
 from edgeq.errors import RecipeError
 from edgeq.recipe import STEPS_A_RAISE, RegularizerRecipe
 from edgeq.regularize.regularizer import PeriodicRegularizer, RegularizerLog
-from edgeq.regularize.schedule import AmplitudeSchedule, FrequencySchedule
+from edgeq.regularize.schedule import AmplitudeSchedule, EtaSchedule, FrequencySchedule
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+    from torch import Tensor
     from torch.optim import Optimizer
 
 __all__ = ["PeriodicRegularizerCallback"]
 
 
 class PeriodicRegularizerCallback(Callback):
-    """Add the periodic term's gradient before each optimizer step of anyone's LightningModule.
+    """Pull the weights of anyone's LightningModule towards their grid, once an optimizer step.
 
-    The hook runs once an optimizer step, whatever the gradient accumulation, after a GradScaler has unscaled and before
-    gradients are clipped. The schedules are functions of ``trainer.current_epoch``, so a resumed run needs no state.
+    With the form ``loss`` the term's gradient is added before the step, after a GradScaler has unscaled and before
+    gradients are clipped. With ``decoupled`` weights are moved after it. The schedules are functions of epoch and
+    step; what a resumed run needs besides, the held scales, is in the checkpoint.
 
     Every ``trainer.log_every_n_steps`` steps the loggers get ``regularizer/value``, ``/distance`` (steps),
-    ``/share_on_grid``, ``/amplitude`` and ``/frequency``.
+    ``/share_on_grid``, ``/amplitude`` (form ``loss``), ``/eta`` (form ``decoupled``) and ``/frequency``.
 
     Args:
         recipe: function, amplitude, schedules and scale.
@@ -36,6 +38,7 @@ class PeriodicRegularizerCallback(Callback):
     Attributes:
         regularizer: the term, once fitting has begun.
         last: what the last step logged.
+        eta: of the last step; 0 with the form ``loss``.
 
     Raises:
         RecipeError: when fitting begins, if the number of epochs is not known.
@@ -45,7 +48,9 @@ class PeriodicRegularizerCallback(Callback):
         super().__init__()
         self.regularizer: PeriodicRegularizer | None = None
         self.last: RegularizerLog | None = None
+        self.eta = 0.0
         self._recipe, self._bits, self._epochs = recipe, bits, epochs
+        self._saved: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epochs = self._epochs or trainer.max_epochs or 0
@@ -62,7 +67,7 @@ class PeriodicRegularizerCallback(Callback):
             pl_module,
             function=recipe.function,
             bits=self._bits,
-            amplitude=recipe.amplitude_for(self._bits),
+            amplitude=recipe.amplitude_for(self._bits) if recipe.form == "loss" else 0.0,
             scale=recipe.scale,
         )
 
@@ -71,19 +76,49 @@ class PeriodicRegularizerCallback(Callback):
         steps = trainer.num_training_batches  # known from here on; infinite for a loader without a length
         count = int(steps) if math.isfinite(steps) else STEPS_A_RAISE
         self._amplitudes = AmplitudeSchedule.from_recipe(self._recipe, self._bits, self._epochs, count)
+        self._etas = EtaSchedule.from_recipe(self._recipe, count * self._epochs)
+        self._steps_done = trainer.global_step
+        assert self.regularizer is not None
+        self.regularizer.held_scales = self._saved
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.regularizer is not None
         epoch = min(trainer.current_epoch, self._amplitudes.epochs - 1)
-        self.regularizer.amplitude = self._amplitudes.at(epoch)
+        if self._recipe.form == "loss":
+            self.regularizer.amplitude = self._amplitudes.at(epoch)
         self.regularizer.frequency = self._frequencies.at(epoch)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         assert self.regularizer is not None
-        self.last = self.regularizer.add_gradient()
+        if self._recipe.form == "loss":
+            self.last = self.regularizer.add_gradient()
+            self._log_now_and_then(trainer, trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._recipe.form != "decoupled" or trainer.global_step == self._steps_done:  # or gradients only add up
+            return
+        assert self.regularizer is not None
+        step, self._steps_done = self._steps_done, trainer.global_step
+        if step == self._etas.first and self._recipe.hold:
+            self.regularizer.hold_scale(self._recipe.clip_for(self._bits) or None)
+        self.eta = self._etas.at(step)
+        if self.eta:
+            self.last = self.regularizer.pull(self.eta)
+        self._log_now_and_then(trainer, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"held_scales": {} if self.regularizer is None else self.regularizer.held_scales}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._saved = dict(state_dict.get("held_scales", {}))
+
+    def _log_now_and_then(self, trainer: Trainer, step: int) -> None:
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        if every and trainer.global_step % every == 0:
-            self._log(trainer, self.last)
+        if every and step % every == 0:
+            assert self.regularizer is not None
+            self._log(trainer, self.last if self.last is not None else self.regularizer.measure())
 
     def _log(self, trainer: Trainer, log: RegularizerLog) -> None:
         assert self.regularizer is not None
@@ -91,8 +126,14 @@ class PeriodicRegularizerCallback(Callback):
             "regularizer/value": float(log.value),
             "regularizer/distance": float(log.distance),
             "regularizer/share_on_grid": float(log.share_on_grid),
-            "regularizer/amplitude": self.regularizer.amplitude,
+            **self._strength(),
             "regularizer/frequency": self.regularizer.frequency,
         }
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
+
+    def _strength(self) -> dict[str, float]:
+        assert self.regularizer is not None
+        if self._recipe.form == "decoupled":
+            return {"regularizer/eta": self.eta}
+        return {"regularizer/amplitude": self.regularizer.amplitude}

@@ -32,12 +32,16 @@ class PeriodicFunction:
         offset: phase of a grid point, in steps: 0, or 0.5 for the cosine.
         value_at: value at a distance ``r`` from the nearest grid point, any shape, in steps; 0 to 1.
         derivative_at: derivative by ``u`` at that distance.
+        pull_at: how far to go towards the point from that distance at strength ``eta``, in steps, of the distance's
+            sign; never past the point where eta is 1 or less. Near the point the sine and cosine go the share eta of
+            the distance; the hat goes eta / 2 steps, or the whole distance where that is less.
     """
 
     name: Function
     offset: float
     value_at: Callable[[Tensor], Tensor]
     derivative_at: Callable[[Tensor], Tensor]
+    pull_at: Callable[[Tensor, float], Tensor]
 
     def residual(self, phase: Tensor) -> Tensor:
         """Signed distance of a phase from the nearest grid point, in steps, -0.5 to 0.5; same shape and dtype."""
@@ -74,10 +78,18 @@ def _triangle_derivative(residual: Tensor) -> Tensor:
     return torch.sign(residual) * ((distance > KINK) & (distance < 0.5)) * 2
 
 
+def _sine_pull(residual: Tensor, eta: float) -> Tensor:
+    return (residual * (2 * math.pi)).sin_().mul_(eta / (2 * math.pi))
+
+
+def _hat_pull(residual: Tensor, eta: float) -> Tensor:
+    return residual.clamp(-eta / 2, eta / 2)
+
+
 FUNCTIONS: Final[Mapping[Function, PeriodicFunction]] = MappingProxyType(
     {
-        "sine": PeriodicFunction("sine", 0.0, _sine_squared, _sine_squared_derivative),
-        "cosine": PeriodicFunction("cosine", 0.5, _sine_squared, _sine_squared_derivative),
-        "hat": PeriodicFunction("hat", 0.0, _triangle, _triangle_derivative),
+        "sine": PeriodicFunction("sine", 0.0, _sine_squared, _sine_squared_derivative, _sine_pull),
+        "cosine": PeriodicFunction("cosine", 0.5, _sine_squared, _sine_squared_derivative, _sine_pull),
+        "hat": PeriodicFunction("hat", 0.0, _triangle, _triangle_derivative, _hat_pull),
     }
 )

@@ -1,4 +1,4 @@
-"""The periodic term over a network's weights (eq. 7-9): its value, and its gradient in closed form. No training loop.
+"""The periodic term over a network's weights (eq. 7-9): its value, its gradient in closed form, and its decoupled form.
 
 The phase ``u = f w / c`` is taken in float64: near f = 127 a float32 phase is wrong by 1e-5 periods, which a grid of 8
 bits notices. It is reduced to the distance from the nearest grid point before the step back to float32. Devices without
@@ -8,7 +8,7 @@ float64 (Apple's mps) stay in float32 and have that error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from edgeq.errors import ModelError, RecipeError
 from edgeq.grid import Function, bits_to_frequency
 from edgeq.regularize.functions import FUNCTIONS
+from edgeq.regularize.weights import Group, find_weights
 
 __all__ = ["PeriodicRegularizer", "RegularizerLog", "Scale"]
 
 Scale = Literal["tensor", "channel"]
 
 ON_GRID_STEPS: Final = 0.05
-
-_LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,44 +42,6 @@ class RegularizerLog:
     share_on_grid: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Weight:
-    """One regularized parameter.
-
-    Attributes:
-        parameter: [O, ...], or [I, O/groups, ...] for a transposed convolution.
-        groups: of a transposed convolution; 0 for all other layers.
-    """
-
-    parameter: nn.Parameter
-    groups: int
-
-    def peak(self, per_channel: bool) -> Tensor:
-        """``c = max|w|``: [] for the tensor, or one an output channel, shaped to broadcast over the parameter."""
-        magnitude = self.parameter.abs()
-        if not per_channel:
-            return magnitude.amax()
-        if not self.groups:
-            return magnitude.amax(list(range(1, magnitude.dim())), keepdim=True)
-        inputs, outputs = magnitude.shape[:2]  # [I, O/groups, K...]: a group's inputs lie together
-        grouped = magnitude.reshape(self.groups, inputs // self.groups, outputs, -1)
-        peak = grouped.amax((1, 3), keepdim=True).expand(-1, inputs // self.groups, -1, -1)
-        return peak.reshape(inputs, outputs, *[1] * (magnitude.dim() - 2))
-
-
-@dataclass(slots=True)
-class _Group:
-    """Weights that share a device and a working dtype, worked on as one flat buffer."""
-
-    weights: list[_Weight]
-    device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return [weight.parameter for weight in self.weights]
-
-
 class PeriodicRegularizer:
     """The periodic term over all convolution and linear weights of a network, first and last layers included.
 
@@ -89,6 +50,14 @@ class PeriodicRegularizer:
         regularizer = PeriodicRegularizer(model, bits=8, amplitude=1e-4)
         loss.backward()
         regularizer.add_gradient()  # before optimizer.step()
+
+    or, decoupled from the loss as AdamW's decay is::
+
+        optimizer.step()
+        regularizer.pull(eta)
+
+    The gradient's effect depends on the rate, on f and on c, and an optimizer is stable only below a curvature of
+    ``2 a (pi f / c)^2``. A pull moves a weight near its point by the share eta of its distance, whatever these are.
 
     ``c = max|w|`` is taken as a constant. Through the max, the gradient of all other weights would be summed onto the
     single largest one, which itself lies on the grid (sine, hat) whatever its size: it would stretch or shrink the
@@ -136,7 +105,7 @@ class PeriodicRegularizer:
         self.amplitude = amplitude
         self._function = FUNCTIONS[function]
         self._per_channel = scale == "channel"
-        self._weights = list(_find_weights(model))
+        self._weights = list(find_weights(model))
         if not self._weights:
             raise ModelError(
                 "the network has no weights to regularize",
@@ -151,12 +120,74 @@ class PeriodicRegularizer:
         Returns:
             The term before this step.
         """
-        return self._pass(add=self.amplitude != 0)
+        return self._pass(self._add if self.amplitude else None)
+
+    @torch.no_grad()
+    def pull(self, eta: float) -> RegularizerLog:
+        """Move every weight towards its nearest grid point; call after ``optimizer.step``.
+
+        With the sine and cosine ``w <- w - eta c / (2 pi f) sin(2 pi f w / c)``; with the hat by ``eta / 2`` steps, or
+        to the point where that is nearer. With a held scale, weights beyond it are brought back to it first.
+
+        Args:
+            eta: 0 (nothing) to 1 (near a point, all the way).
+
+        Returns:
+            The weights before this pull.
+
+        Raises:
+            RecipeError: eta is not 0 to 1.
+        """
+        if not 0 <= eta <= 1:
+            raise RecipeError("out of range", where="regularizer.eta", got=eta, wanted="0 to 1")
+        self._clip()
+        return self._pass(lambda group, scales, residual: self._move(group, scales, residual, eta) if eta else None)
+
+    @torch.no_grad()
+    def hold_scale(self, clip: float | None = None) -> None:
+        """Keep c as it is from now on, so that the grid stays where it is while weights move.
+
+        Args:
+            clip: take ``c = clip * mean|w|`` where that is below ``max|w|``; :meth:`pull` brings larger weights back to
+                it. A grid of few points fits the many small weights better so. None keeps ``max|w|``.
+        """
+        if clip is not None and not 0 < clip < math.inf:
+            raise RecipeError("out of range", where="regularizer.clip", got=clip, wanted="above 0")
+        for weight in self._weights:
+            weight.held = None
+            peak = weight.peak(self._per_channel)
+            weight.held = peak if clip is None else torch.minimum(peak, clip * weight.mean(self._per_channel))
+        self._clip()
+
+    @property
+    def held_scales(self) -> dict[str, Tensor]:
+        """The c that :meth:`hold_scale` keeps, by layer, for a checkpoint; empty while c follows the weights."""
+        return {weight.layer: weight.held for weight in self._weights if weight.held is not None}
+
+    @held_scales.setter
+    def held_scales(self, scales: Mapping[str, Tensor]) -> None:
+        for weight in self._weights:
+            weight.held = None
+        for weight in self._weights if scales else ():
+            scale, shape = scales.get(weight.layer), weight.peak(self._per_channel).shape
+            if scale is None or scale.shape != shape:
+                got = None if scale is None else list(scale.shape)
+                where = f"layer {weight.layer}"
+                raise ModelError("the held scales are another network's", where=where, got=got, wanted=list(shape))
+            weight.held = scale.to(weight.parameter)
+
+    def _clip(self) -> None:
+        """Bring weights back to the outermost points of a held grid: c, but for the cosine c less half a step."""
+        share = 1 - self._function.offset / self.frequency
+        for weight in self._weights:
+            if weight.held is not None and weight.parameter.requires_grad:
+                limit = weight.held * share
+                weight.parameter.clamp_(-limit, limit)
 
     @torch.no_grad()
     def measure(self) -> RegularizerLog:
         """What :meth:`add_gradient` returns, without adding anything."""
-        return self._pass(add=False)
+        return self._pass(None)
 
     def value(self) -> float:
         """The term of eq. (8) or (9), amplitude included. Waits for the device."""
@@ -177,18 +208,18 @@ class PeriodicRegularizer:
         total = torch.stack([term.to(terms[0].device) for term in terms]).sum() * self.amplitude
         return total.to(torch.promote_types(self._weights[0].parameter.dtype, torch.float32))
 
-    def _groups(self) -> list[_Group]:
-        groups: dict[tuple[torch.device, torch.dtype], _Group] = {}
+    def _groups(self) -> list[Group]:
+        groups: dict[tuple[torch.device, torch.dtype], Group] = {}
         for weight in self._weights:
             parameter = weight.parameter
             if parameter.requires_grad and parameter.numel():
                 dtype = torch.promote_types(parameter.dtype, torch.float32)
                 key = (parameter.device, dtype)
-                groups.setdefault(key, _Group([], *key)).weights.append(weight)
+                groups.setdefault(key, Group([], *key)).weights.append(weight)
         return list(groups.values())
 
     @torch.no_grad()
-    def _scales(self, group: _Group) -> tuple[list[Tensor], list[Tensor]]:
+    def _scales(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
         """``f / c`` of each weight in the phase's dtype, 0 where c is 0, and whether it is not; each broadcasts."""
         dtype = torch.float32 if group.device.type == "mps" else torch.float64
         peaks = [weight.peak(self._per_channel) for weight in group.weights]
@@ -199,7 +230,7 @@ class PeriodicRegularizer:
         shapes = [peak.shape for peak in peaks]
         return _split(scale, sizes, shapes), _split(alive.to(dtype), sizes, shapes)
 
-    def _pass(self, *, add: bool) -> RegularizerLog:
+    def _pass(self, act: Callable[[Group, list[Tensor], Tensor], None] | None) -> RegularizerLog:
         groups = self._groups()
         device = groups[0].device if groups else torch.device("cpu")
         count = sum(parameter.numel() for group in groups for parameter in group.parameters)
@@ -208,12 +239,12 @@ class PeriodicRegularizer:
             scales, alive = self._scales(group)
             residual = self._residual(group, scales, alive)
             sums = sums + self._sums(residual).to(device)
-            if add:
-                self._add(group, scales, residual)
+            if act is not None:
+                act(group, scales, residual)
         value, distance, on_grid = (sums / max(count, 1)).unbind()
         return RegularizerLog(value * (count * self.amplitude), distance, on_grid)
 
-    def _residual(self, group: _Group, scales: list[Tensor], alive: list[Tensor]) -> Tensor:
+    def _residual(self, group: Group, scales: list[Tensor], alive: list[Tensor]) -> Tensor:
         """Distance of all weights from their grid points, in steps, as one flat tensor of the working dtype."""
         parameters = group.parameters
         size = sum(parameter.numel() for parameter in parameters)
@@ -231,7 +262,7 @@ class PeriodicRegularizer:
         on_grid = torch.count_nonzero(distance < ON_GRID_STEPS)
         return torch.stack([self._function.value_at(residual).sum(), distance.sum(), on_grid]).float()
 
-    def _add(self, group: _Group, scales: list[Tensor], residual: Tensor) -> None:
+    def _add(self, group: Group, scales: list[Tensor], residual: Tensor) -> None:
         parameters = group.parameters
         views = _views(self._function.derivative_at(residual), parameters)
         torch._foreach_mul_(views, [(scale * self.amplitude).to(group.dtype) for scale in scales])
@@ -242,15 +273,12 @@ class PeriodicRegularizer:
         if present:
             torch._foreach_add_([p.grad for p, _ in present if p.grad is not None], [view for _, view in present])
 
-
-def _find_weights(model: nn.Module) -> Iterator[_Weight]:
-    seen: set[int] = set()
-    for module in model.modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, _LAYERS) and isinstance(weight, nn.Parameter) and id(weight) not in seen:
-            seen.add(id(weight))
-            transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
-            yield _Weight(weight, int(getattr(module, "groups", 0)) if transposed else 0)
+    def _move(self, group: Group, scales: list[Tensor], residual: Tensor, eta: float) -> None:
+        parameters = group.parameters
+        views = _views(self._function.pull_at(residual, eta), parameters)
+        steps = [torch.where(scale > 0, 1 / scale, 0.0).to(group.dtype) for scale in scales]
+        torch._foreach_mul_(views, steps)
+        torch._foreach_sub_(parameters, [view.to(p.dtype) for view, p in zip(views, parameters, strict=True)])
 
 
 def _split(flat: Tensor, sizes: list[int], shapes: Iterable[torch.Size]) -> list[Tensor]:

@@ -1,7 +1,9 @@
-"""How amplitude and frequency change over the epochs: pure functions of the epoch, so a resumed run needs no state."""
+"""How amplitude, frequency and eta change over a training: pure functions of epoch or step, so a resumed run needs no
+state."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +11,7 @@ from edgeq.errors import RecipeError
 from edgeq.grid import Function, bits_to_frequency
 from edgeq.recipe import RegularizerRecipe
 
-__all__ = ["AmplitudeSchedule", "FrequencySchedule"]
+__all__ = ["AmplitudeSchedule", "EtaSchedule", "FrequencySchedule", "amplitude_to_eta", "eta_to_amplitude"]
 
 
 def _check_epoch(epoch: int, epochs: int) -> None:
@@ -98,3 +100,60 @@ class FrequencySchedule:
             RecipeError: the epoch is not 0 to epochs - 1.
         """
         return bits_to_frequency(self.bits_at(epoch), self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class EtaSchedule:
+    """The strength of the decoupled pull in each step: nothing, then a geometric rise over the last steps.
+
+    Weights move freely first. The pull begins so weak that the loss still decides, and ends with every weight on its
+    point.
+
+    Attributes:
+        steps: of the whole training.
+        pull: share of the steps over which eta rises, above 0 and up to 1.
+        start, end: eta at the first of them and at the last step.
+    """
+
+    steps: int
+    pull: float
+    start: float
+    end: float
+
+    @classmethod
+    def from_recipe(cls, recipe: RegularizerRecipe, steps: int) -> EtaSchedule:
+        """The schedule that a recipe asks for, in a training of so many steps."""
+        return cls(steps, recipe.pull, recipe.eta_start, recipe.eta)
+
+    @property
+    def first(self) -> int:
+        """The first step with a pull, counted from 0; the number of steps where there is none."""
+        return self.steps - max(1, round(self.steps * self.pull)) if self.end else self.steps
+
+    def at(self, step: int) -> float:
+        """Eta of a step, counted from 0; steps after the last have the last one's."""
+        if step < self.first:
+            return 0.0
+        rising = self.steps - 1 - self.first
+        done = min(1.0, (step - self.first) / rising) if rising else 1.0
+        return self.start * math.pow(self.end / self.start, done)
+
+
+def amplitude_to_eta(amplitude: float, rate: float, frequency: float, scale: float) -> float:
+    """The eta that pulls a weight near its point as an amplitude does through plain gradient descent.
+
+    Args:
+        amplitude: a of eq. (8).
+        rate: learning rate; with momentum m, divided by 1 - m.
+        frequency: f.
+        scale: c of the layer.
+
+    The term's curvature there is ``2 a (pi f / c)^2``, and a step of descent moves by rate times curvature times
+    distance.
+    """
+    return 2 * amplitude * rate * (math.pi * frequency / scale) ** 2
+
+
+def eta_to_amplitude(eta: float, rate: float, frequency: float, scale: float) -> float:
+    """The inverse of :func:`amplitude_to_eta`."""
+    return eta / (2 * rate * (math.pi * frequency / scale) ** 2)

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgeq.data import ImageData
 from edgeq.errors import FormatError, ModelError, RecipeError
@@ -23,7 +25,9 @@ __all__ = [
     "REMEDY",
     "check_fingerprint",
     "fingerprint",
+    "held_scales_of",
     "history_of",
+    "plain_scales",
     "read_checkpoint",
     "weights_of",
     "write_checkpoint",
@@ -31,6 +35,7 @@ __all__ = [
 
 EDGEQ_KEY: Final = "edgeq"
 SCHEMA: Final = 1
+PREFIX: Final = "model."  # of the network inside the LightningModule
 REMEDY: Final = "delete it, or train without --resume"
 KEYS: Final = (
     EDGEQ_KEY,
@@ -142,14 +147,34 @@ def history_of(checkpoint: Mapping[str, Any], path: Path) -> list[EpochLog]:
     return history
 
 
+def held_scales_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, NDArray[np.float32]]:
+    """The scales that the training behind a checkpoint held, by layer.
+
+    Raises:
+        FormatError: they are not what training writes.
+    """
+    try:
+        (state,) = (state for state in checkpoint["callbacks"].values() if "held_scales" in state)
+        return plain_scales(state["held_scales"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError("the checkpoint has no readable scales", where=path, remedy=REMEDY) from error
+
+
+def plain_scales(scales: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Held scales as numpy, float32 [1] or [O], by layer of the network itself, without Lightning's prefix."""
+    return {
+        layer.removeprefix(PREFIX): scale.detach().cpu().to(torch.float32).reshape(-1).numpy().copy()
+        for layer, scale in scales.items()
+    }
+
+
 def weights_of(checkpoint: Mapping[str, Any], model: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
     """The network's state in a checkpoint, without Lightning's prefix, checked against the network.
 
     Raises:
         ModelError: it belongs to another network; the message names the first entry that differs.
     """
-    prefix = "model."
-    state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items()}
+    state = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}
     for key, got, wanted in _differences(state, model.state_dict()):
         raise ModelError(
             "the checkpoint is of another network", where=path, got=f"{key} {got}", wanted=wanted, remedy=REMEDY

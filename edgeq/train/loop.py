@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from edgeq.data import ImageData
@@ -18,7 +20,9 @@ from edgeq.train.checkpoint import (
     REMEDY,
     check_fingerprint,
     fingerprint,
+    held_scales_of,
     history_of,
+    plain_scales,
     read_checkpoint,
     weights_of,
 )
@@ -75,9 +79,9 @@ def train(
     past = _read_past(model, run) if resume else _Past()
     try:
         if len(past.history) < recipe.train.epochs:
-            history = _fit(model, data, run, past, progress)
+            history, scales = _fit(model, data, run, past, progress)
         else:
-            history = past.history
+            history, scales = past.history, held_scales_of(past.checkpoint, run.checkpoint)
             model.load_state_dict(weights_of(past.checkpoint, model, run.checkpoint))
     finally:
         model.cpu().eval()
@@ -85,7 +89,7 @@ def train(
         model.zero_grad(set_to_none=True)
     images = EpochBatches(len(data.train_images), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
-    return TrainResult(tuple(history), images / seconds, run.precision, device.type)
+    return TrainResult(tuple(history), images / seconds, run.precision, device.type, scales)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ def _read_past(model: nn.Module, run: _Run) -> _Past:
     return _Past(checkpoint, history_of(checkpoint, run.checkpoint))
 
 
-def _fit(model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Progress) -> list[EpochLog]:
+def _fit(
+    model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Progress
+) -> tuple[list[EpochLog], dict[str, NDArray[np.float32]]]:
     from edgeq.regularize.callback import PeriodicRegularizerCallback
     from edgeq.train.lightning_parts import deterministic, interrupts, quiet
     from edgeq.train.module import TrainingModule
@@ -135,7 +141,8 @@ def _fit(model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Pr
             module.task = task
             with interrupts():
                 _run_trainer(trainer, module, run, past)
-    return module.history
+    assert regularizer.regularizer is not None
+    return module.history, plain_scales(regularizer.regularizer.held_scales)
 
 
 def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:

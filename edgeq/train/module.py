@@ -183,6 +183,7 @@ class TrainingModule(LightningModule):
             distance=float(figures.distance),
             share_on_grid=float(figures.share_on_grid),
             seconds=seconds,
+            eta=self._regularizer.eta,
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -198,5 +199,6 @@ class TrainingModule(LightningModule):
 
 def _note(log: EpochLog, epochs: int) -> str:
     accuracy = "" if log.test_accuracy is None else f", test {log.test_accuracy:.2f} %"
-    term = f", amplitude {log.amplitude:.1e}, distance {log.distance:.3f}"
+    strength = f"eta {log.eta:.1e}" if log.eta else f"amplitude {log.amplitude:.1e}"
+    term = f", {strength}, distance {log.distance:.3f}"
     return f"epoch {log.epoch + 1}/{epochs}, loss {log.loss:.4f}{accuracy}{term}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["EpochLog", "TrainResult"]
 
@@ -23,6 +26,7 @@ class EpochLog:
         distance: mean distance of the weights from the grid after the last step, in steps, 0 to 0.5.
         share_on_grid: share of the weights within 0.05 steps of the grid after the last step, 0 to 1.
         seconds: of the training steps; the test set and the checkpoint are not counted.
+        eta: of the last step's decoupled pull.
     """
 
     epoch: int
@@ -36,6 +40,7 @@ class EpochLog:
     distance: float
     share_on_grid: float
     seconds: float
+    eta: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,14 @@ class TrainResult:
         images_per_second: training images a second of training steps.
         precision: ``bf16`` or ``fp32``, what the network was computed in.
         device: ``cpu`` or ``cuda``.
+        scales: by layer, the c that the decoupled pull held, float32 [1] or [O]; empty where c was ``max|w|``.
     """
 
     history: tuple[EpochLog, ...]
     images_per_second: float
     precision: str
     device: str
+    scales: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def test_accuracy(self) -> float:

@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from edgeq.data import ImageData
 from edgeq.errors import FormatError, ModelError, RecipeError
+from edgeq.grid import Grid
 from edgeq.recipe import Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.snap import snap
 from edgeq.train import EpochLog, TrainResult, train
 from edgeq.train.checkpoint import write_checkpoint
 from edgeq.train.loop import CHECKPOINT
@@ -376,3 +379,31 @@ def test_smoothed_labels_keep_scores_apart_from_certainty(tmp_path: Path) -> Non
 def test_lightning_is_not_imported_before_training() -> None:
     code = "import sys; import edgeq.train; edgeq.train.train; assert 'lightning' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+DECOUPLED = {"form": "decoupled", "pull": 0.5, "eta_start": 0.05, "start_bits": 0}
+
+
+def test_a_decoupled_training_ends_on_the_grid_it_held(tmp_path: Path) -> None:
+    model = network()
+    result = train(model, images(), changed(bits=2, regularizer=DECOUPLED), tmp_path)
+    assert [log.eta > 0 for log in result.history] == [False, False, True, True]
+    assert result.history[-1].eta == pytest.approx(1.0)
+    assert set(result.scales) == {"0", "3", "6"}
+    assert all(scale.shape == (1,) for scale in result.scales.values())
+    trained = snap(model, Grid(2), scales=result.scales)
+    assert set(np.unique(trained["3"].codes)) == {-1, 0, 1}
+
+
+def test_an_interrupted_decoupled_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    recipe = changed(bits=2, regularizer=DECOUPLED)
+    whole, parts = network(), network()
+    expected = train(whole, images(), recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), images(), recipe, tmp_path / "parts", progress=interrupt_at(3 * BATCHES + 1))
+    result = train(parts, images(), recipe, tmp_path / "parts", resume=True)
+    assert_equal_states(state(parts), state(whole))
+    again = train(network(), images(), recipe, tmp_path / "parts", resume=True)  # it is finished: read back
+    for name, scale in expected.scales.items():
+        np.testing.assert_array_equal(result.scales[name], scale)
+        np.testing.assert_array_equal(again.scales[name], scale)

@@ -1,0 +1,75 @@
+"""The weights that the periodic term is over, and the scale of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Group", "Weight", "find_weights"]
+
+_LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
+
+
+@dataclass(slots=True)
+class Weight:
+    """One regularized parameter.
+
+    Attributes:
+        layer: path of its module in the network.
+        parameter: [O, ...], or [I, O/groups, ...] for a transposed convolution.
+        groups: of a transposed convolution; 0 for all other layers.
+        held: what :meth:`peak` gives from now on, whatever the weights are.
+    """
+
+    layer: str
+    parameter: nn.Parameter
+    groups: int
+    held: Tensor | None = None
+
+    def peak(self, per_channel: bool) -> Tensor:
+        """``c = max|w|``: [] for the tensor, or one an output channel, shaped to broadcast over the parameter."""
+        if self.held is not None:
+            return self.held
+        return self._reduce(per_channel, lambda values, axes: values.amax(axes, keepdim=True))
+
+    def mean(self, per_channel: bool) -> Tensor:
+        """The mean of ``|w|``, shaped like :meth:`peak`."""
+        return self._reduce(per_channel, lambda values, axes: values.mean(axes, keepdim=True))
+
+    def _reduce(self, per_channel: bool, reduce: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
+        magnitude = self.parameter.detach().abs()
+        if not per_channel:
+            return reduce(magnitude, list(range(magnitude.dim()))).reshape(())
+        if not self.groups:
+            return reduce(magnitude, list(range(1, magnitude.dim())))
+        inputs, outputs = magnitude.shape[:2]  # [I, O/groups, K...]: a group's inputs lie together
+        grouped = magnitude.reshape(self.groups, inputs // self.groups, outputs, -1)
+        found = reduce(grouped, [1, 3]).expand(-1, inputs // self.groups, -1, -1)
+        return found.reshape(inputs, outputs, *[1] * (magnitude.dim() - 2))
+
+
+@dataclass(slots=True)
+class Group:
+    """Weights that share a device and a working dtype, worked on as one flat buffer."""
+
+    weights: list[Weight]
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [weight.parameter for weight in self.weights]
+
+
+def find_weights(model: nn.Module) -> Iterator[Weight]:
+    """Every convolution and linear weight of a network; one that layers share, once."""
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, _LAYERS) and isinstance(weight, nn.Parameter) and id(weight) not in seen:
+            seen.add(id(weight))
+            transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
+            yield Weight(name, weight, int(getattr(module, "groups", 0)) if transposed else 0)
