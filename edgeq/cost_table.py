@@ -111,10 +111,12 @@ def check_costs(costs: Sequence[Cost], pipeline: Pipeline | None) -> None:
     Raises:
         RecipeError: it is not.
     """
-    if not costs:
+    if not costs and pipeline is None:
         return
     if pipeline is None:
         raise RecipeError("costs without a pipeline", remedy="add [pipeline] to the file")
+    if not costs:
+        raise RecipeError("a pipeline without costs", remedy="add [[costs]] to the file")
     seen: set[str] = set()
     for cost in costs:
         if cost.pipe and cost.pipe not in pipeline.pipes:

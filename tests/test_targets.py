@@ -160,6 +160,7 @@ def test_ones_own_costs_need_no_python(tmp_path: Path) -> None:
         (MINIMAL + bandwidth("2e9"), "bad value for bandwidth_bytes_per_s"),
         (MINIMAL + 'calibration_error = 1.5\n[sources]\ncalibration_error = "x"\n', "calibration_error: out of range"),
         (MINIMAL + COSTS.replace(PIPELINE, ""), "costs without a pipeline"),
+        (MINIMAL + PIPELINE, "a pipeline without costs"),
         (MINIMAL + COSTS.replace("cycles", "cycle", 1), "did you mean costs[0].cycles?"),
         (MINIMAL + COSTS.replace("[1.0]", "[-1.0]", 1), "must be above 0"),
         (MINIMAL + COSTS.replace('pipe = "v"', 'pipe = "w"'), "unknown pipe (got 'w', wanted v)"),

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeq.bench.result import Emulation
 from edgeq.errors import FormatError, VerifyError
 
-__all__ = ["ALLOWED_RISE", "check_baseline", "write_baseline"]
+__all__ = ["ALLOWED_RISE", "check_baseline", "read_baseline", "write_baseline"]
 
 SCHEMA = 1
 ALLOWED_RISE = 200  # one instruction in so many: 0.5 %
 
 
-def check_baseline(found: Sequence[Emulation], path: Path) -> None:
+def check_baseline(found: Sequence[Emulation], recorded: Mapping[str, int]) -> None:
     """Raise where a lane executes over 0.5 % more instructions an inference than was recorded.
 
     Args:
         found: the emulations to judge.
-        path: a file of :func:`write_baseline`.
+        recorded: of :func:`read_baseline`.
 
     Raises:
-        FormatError: the file is no baseline, or knows nothing of a lane.
+        FormatError: nothing was recorded of a lane.
         VerifyError: the first lane that executes more.
     """
-    recorded = _read(path)
     for name, instructions in _instructions(found).items():
         if name not in recorded:
-            raise FormatError("no baseline for this lane", where=f"{path}, {name}", remedy="use --record-baseline")
+            raise FormatError("no baseline for this lane", where=name, remedy="use --record-baseline")
         limit = recorded[name] + recorded[name] // ALLOWED_RISE
         if instructions > limit:
             rise = 100 * (instructions / recorded[name] - 1)
@@ -54,7 +53,12 @@ def _instructions(found: Sequence[Emulation]) -> dict[str, int]:
     return {f"{emulation.target}/{row.lane}": row.counts.total for emulation in found for row in emulation.lanes}
 
 
-def _read(path: Path) -> dict[str, int]:
+def read_baseline(path: Path) -> dict[str, int]:
+    """Instructions of an inference, by lane, as :func:`write_baseline` leaves them.
+
+    Raises:
+        FormatError: unreadable, or no baseline.
+    """
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

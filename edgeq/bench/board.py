@@ -21,6 +21,7 @@ from edgeq.bench.result import Agreement
 from edgeq.bench.transport import Transport, open_transport, parse_via
 from edgeq.errors import EdgeqError
 from edgeq.progress import Progress, Silent
+from edgeq.targets import Target
 
 __all__ = ["Measured", "measure_artifact"]
 
@@ -48,7 +49,7 @@ class Measured:
 
 def measure_artifact(
     reference: Reference,
-    target: str,
+    target: Target,
     via: str,
     *,
     threads: int = 1,
@@ -61,7 +62,7 @@ def measure_artifact(
 
     Args:
         reference: the artifact, and what it computes here.
-        target: name of the device, for the result.
+        target: the device; its ``arch``, where it names one, must be the machine's.
         via: ``local``, ``ssh://user@host[:port]`` or ``adb[:serial]``.
         threads: of the runtime.
         runs, warm_up: measured runs, and those before them.
@@ -71,11 +72,12 @@ def measure_artifact(
     Raises:
         RecipeError: no such form of ``via``.
         VerifyError: a noisy or throttled measurement, unless the settings allow it.
-        EdgeqError: the device cannot be reached, is of an unknown kind or full, or the runner failed.
+        EdgeqError: the device cannot be reached, is of another or unknown kind or full, or the runner failed.
     """
+    way = parse_via(via)  # before anything is shown: it refuses a password
     progress.stage(f"{via}: reaching the device")
-    with open_transport(parse_via(via)) as transport, tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        lane, runner = _runner_for(transport, progress)
+    with open_transport(way) as transport, tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
+        lane, runner = _runner_for(transport, target, progress)
         model, samples, outputs_file = (Path(folder) / name for name in ("model", "in", "out"))
         job = Job("whole", model, samples, outputs_file, warm_up, runs, threads)
         job.model.write_bytes(lane.encode(reference.graph))
@@ -84,7 +86,7 @@ def measure_artifact(
         measurement = measure(transport, runner, job, settings)
         outputs = unpack_outputs(job.outputs.read_bytes(), reference.graph, measurement.samples)
     return Measured(
-        target=target,
+        target=target.name,
         model=str(reference.path),
         sha256=reference.sha256,
         lane=lane.name,
@@ -94,8 +96,16 @@ def measure_artifact(
     )
 
 
-def _runner_for(transport: Transport, progress: Progress) -> tuple[Lane, RunnerFiles]:
+def _runner_for(transport: Transport, target: Target, progress: Progress) -> tuple[Lane, RunnerFiles]:
     machine = transport.run(["uname", "-m"], 30).stdout.strip()
+    if target.arch is not None and not machine.startswith(_MACHINES[target.arch]):
+        raise EdgeqError(
+            f"the device is another machine than {target.name}",
+            where=transport.label,
+            got=machine[:40] or "no answer",
+            wanted=_MACHINES[target.arch],
+            remedy="give its own --target; host stands for any machine",
+        )
     make = next((make for prefix, make in _RUNNERS.items() if machine.startswith(prefix)), None)
     if make is None:
         wanted = ", ".join(_RUNNERS)
@@ -155,6 +165,7 @@ def _c_library(arch: Arch, packages: tuple[str, ...], progress: Progress) -> tup
     return found.pop("loader"), tuple(found.values())
 
 
+_MACHINES: Mapping[Arch, str] = MappingProxyType({"aarch64": "aarch64", "armhf": "armv"})
 # By what `uname -m` begins with; a 32-bit system on a 64-bit core says armv8l.
 _RUNNERS: Mapping[str, Callable[[Progress], tuple[Lane, RunnerFiles]]] = MappingProxyType(
     {"x86_64": _host_runner, "aarch64": _aarch64_runner, "armv7": _armhf_runner, "armv8": _armhf_runner}

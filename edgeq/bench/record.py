@@ -1,4 +1,4 @@
-"""The ``bench`` part of a build's manifest: one entry a device, way and runtime, the latest of each."""
+"""The ``bench`` part of a build's manifest: the latest of each device, way, runtime and number of threads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from edgeq.manifest import read_manifest, write_manifest
 
 __all__ = ["entries_of", "record"]
 
+KEYS = ("target", "via", "lane", "threads")
+
 
 def entries_of(found: Emulation | Measured) -> list[dict[str, Any]]:
     """The manifest's entries of a result: figures only, without the single operations."""
@@ -23,7 +25,7 @@ def entries_of(found: Emulation | Measured) -> list[dict[str, Any]]:
         return [
             {
                 "target": found.target,
-                "via": measured.via,
+                "via": measured.via.partition("://")[0],
                 "lane": found.lane,
                 "basis": measured.basis,
                 "equal_bytes": found.agreement.equal,
@@ -65,6 +67,11 @@ def record(folder: Path, found: Sequence[Emulation | Measured]) -> None:
         if item.sha256 not in built:
             raise FormatError("model.tflite is not the file that the manifest tells of", where=folder)
     new = [entry for item in found for entry in entries_of(item)]
-    keys = {(entry["target"], entry["via"], entry["lane"]) for entry in new}
-    old = [entry for entry in manifest.get("bench", []) if tuple(map(entry.get, ("target", "via", "lane"))) not in keys]
-    write_manifest(path, manifest | {"bench": old + new})
+    keys = {tuple(map(entry.get, KEYS)) for entry in new}
+    old = [entry for entry in manifest.get("bench", []) if tuple(map(entry.get, KEYS)) not in keys]
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        write_manifest(temporary, manifest | {"bench": old + new})
+        temporary.replace(path)  # a full disk must not cost a build its manifest
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,9 @@ from edgeq.errors import FormatError, VerifyError
 from edgeq.tflite.model import Graph
 from edgeq.tflite.read import read_file
 from edgeq.tflite.write import write_graph
-from edgeq.verify.litert import run
+from edgeq.verify.litert import load, run
 
-__all__ = ["OperationRun", "Reference", "make_reference"]
+__all__ = ["OperationRun", "Reference", "at_sample", "make_reference"]
 
 Arrays = list[NDArray[Any]]
 
@@ -29,7 +31,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class OperationRun:
-    """One operation with what it reads and writes, each array with one sample: [1, ...]."""
+    """One operation with what it reads and writes, each array the whole of its tensor."""
 
     operation: SingleOperation
     inputs: Arrays
@@ -66,7 +68,8 @@ def make_reference(path: Path, *, operations: bool = True) -> Reference:
         operations: whether to run each operation alone, too.
 
     Raises:
-        FormatError: no .tflite file, a damaged one or one of unknown sizes, or damaged golden vectors.
+        FormatError: no .tflite file, a damaged one, one of unknown sizes or that takes several samples at once, one
+            that LiteRT cannot run, or damaged golden vectors.
         VerifyError: LiteRT gives other bytes than the golden ones, or the operations in a row give others than the
             whole.
     """
@@ -77,14 +80,32 @@ def make_reference(path: Path, *, operations: bool = True) -> Reference:
         if any(size < 1 for size in graph.tensors[index].shape):
             shape = graph.tensors[index].shape
             raise FormatError("has an input or output of unknown size", where=model, got=shape)
+    for index in graph.inputs:
+        if graph.tensors[index].shape[:1] != (1,):
+            shape = graph.tensors[index].shape
+            raise FormatError("takes no single sample", where=model, got=shape, wanted="inputs with a first size of 1")
     golden = _read_golden(path / "golden.npz", graph) if (path / "golden.npz").is_file() else None
     inputs = [golden[0]] if golden is not None else _random_inputs(graph)
-    outputs = run(content, inputs, workers=1)
+    try:
+        outputs = run(content, inputs, workers=1)
+    except (RuntimeError, ValueError) as error:
+        raise FormatError("LiteRT cannot run the file", where=model, got=str(error)[:300]) from error
     if golden is not None and not np.array_equal(outputs[0], golden[1]):
         remedy = "run edgeq build again with the LiteRT that is installed"
         raise VerifyError("LiteRT gives other bytes than golden.npz holds", where=model, remedy=remedy)
     parts = _operations(graph, inputs, outputs, model) if operations else ()
     return Reference(model, hashlib.sha256(content).hexdigest(), graph, inputs, outputs, parts, golden is not None)
+
+
+def at_sample(reference: Reference, sample: int) -> Reference:
+    """The same for one sample alone, counted from 0: its operations are fed from it."""
+    inputs = [array[sample : sample + 1] for array in reference.inputs]
+    rows = [reference.graph.tensors[index].shape[0] for index in reference.graph.outputs]
+    outputs = [
+        array[sample * count : (sample + 1) * count] for array, count in zip(reference.outputs, rows, strict=True)
+    ]
+    parts = _operations(reference.graph, inputs, outputs, reference.path)
+    return dataclasses.replace(reference, inputs=inputs, outputs=outputs, operations=parts)
 
 
 def _read_golden(path: Path, graph: Graph) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -95,7 +116,7 @@ def _read_golden(path: Path, graph: Graph) -> tuple[NDArray[Any], NDArray[Any]]:
                 raise FormatError("is too large for golden vectors", where=path, wanted=f"{MAX_GOLDEN_BYTES} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             inputs, outputs = arrays["inputs"], arrays["outputs"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise FormatError("no readable golden vectors", where=path, got=error) from error
     for array, index in ((inputs, graph.inputs[0]), (outputs, graph.outputs[0])):
         tensor = graph.tensors[index]
@@ -121,21 +142,29 @@ def _random_inputs(graph: Graph) -> Arrays:
 
 
 def _operations(graph: Graph, inputs: Arrays, outputs: Arrays, where: Path) -> tuple[OperationRun, ...]:
-    known = {graph.tensors[index].name: array[:1] for index, array in zip(graph.inputs, inputs, strict=True)}
+    known = {index: array[:1] for index, array in zip(graph.inputs, inputs, strict=True)}
     runs = []
     for operation in split_operations(graph):
-        alone = operation.graph
-        read = [known[alone.tensors[index].name] for index in alone.inputs]
-        if not read or operation.kind.startswith("CUSTOM"):
+        read = [known[index] for index in operation.reads if index in known]
+        if not read or len(read) < len(operation.reads) or not operation.writes or operation.kind.startswith("CUSTOM"):
             what = "has an operation that cannot run alone"
             raise FormatError(what, where=where, got=f"{operation.kind} {operation.name}", remedy="use --no-operations")
-        written = run(write_graph(alone), read, workers=1)
-        known |= {alone.tensors[index].name: array for index, array in zip(alone.outputs, written, strict=True)}
+        written = _run_once(write_graph(operation.graph), read)
+        known |= dict(zip(operation.writes, written, strict=True))
         runs.append(OperationRun(operation, read, written))
     for index, whole in zip(graph.outputs, outputs, strict=True):
-        if not np.array_equal(known[graph.tensors[index].name], whole[:1]):
+        if not np.array_equal(known[index], whole[: graph.tensors[index].shape[0]]):
             raise VerifyError(
                 "the operations one by one give other bytes than the file",
                 where=f"{where}, {graph.tensors[index].name}",
             )
     return tuple(runs)
+
+
+def _run_once(content: bytes, inputs: Arrays) -> Arrays:
+    """What a file gives for whole tensors: inside a network the first size need not be 1."""
+    interpreter = load(content)
+    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(detail["index"], array)
+    interpreter.invoke()
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]

@@ -9,33 +9,44 @@ from edgeq.bench.estimate import Estimate
 from edgeq.bench.instructions import Counts
 from edgeq.bench.kernels import KernelShare
 
-__all__ = ["Agreement", "EmulatedLane", "Emulation", "OperationCount"]
+__all__ = ["Agreement", "EmulatedLane", "Emulation", "OperationCount", "OperationGap", "Unit"]
+
+
+Unit = Literal["codes", "relative"]
+"""Of a difference: integer codes, or for floats the share of the largest value."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationGap:
+    """An operation that gave something else than on the host, from equal inputs."""
+
+    kind: str
+    name: str
+    difference: float
+    unit: Unit
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a lane is from the host's LiteRT.
+    """How far a runtime is from the host's LiteRT.
 
     Attributes:
         samples: samples whose outputs were compared.
         golden: whether they are the build's golden vectors, or random.
-        unit: of the differences: ``codes``, or ``relative`` to the largest value for a float file.
+        unit: of ``difference``.
         equal: every byte of every output is the host's.
         difference: the largest, of the file's outputs.
-        layer_difference: the largest, of an operation's output from equal inputs; None where operations were not run
-            alone.
-        layer: the operation it was at; empty where there is no difference.
-        inexact: the kinds of operation that gave other values than the host's, sorted.
+        gaps: the operations that differ, in order; None where operations were not run alone.
+        may_tie: whether the file has an operation that ARM rounds in another way at exact ties.
     """
 
     samples: int
     golden: bool
-    unit: Literal["codes", "relative"]
+    unit: Unit
     equal: bool
     difference: float
-    layer_difference: float | None = None
-    layer: str = ""
-    inexact: tuple[str, ...] = ()
+    gaps: tuple[OperationGap, ...] | None = None
+    may_tie: bool = False
 
 
 @dataclass(frozen=True, slots=True)

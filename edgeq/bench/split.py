@@ -23,12 +23,15 @@ class SingleOperation:
         kind: the builtin's name, such as CONV_2D, or PAD+CONV_2D.
         name: of its first output.
         graph: the operation with its constants; what it reads at run time are the graph's inputs, in order.
+        reads, writes: the tensors of the whole file that the graph's inputs and outputs are; names may repeat there.
     """
 
     index: int
     kind: str
     name: str
     graph: Graph
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
 
 
 def split_operations(graph: Graph) -> list[SingleOperation]:
@@ -44,19 +47,10 @@ def split_operations(graph: Graph) -> list[SingleOperation]:
         if before is not None and graph.operators[before].kind == "PAD" and readers[operator.inputs[0]] == 1:
             groups[index] = (graph.operators[before], operator)
             joined.add(before)
-    return [
-        SingleOperation(
-            index,
-            "+".join(operator.kind for operator in group),
-            graph.tensors[group[-1].outputs[0]].name,
-            _alone(graph, group),
-        )
-        for index, group in groups.items()
-        if index not in joined
-    ]
+    return [_alone(graph, index, group) for index, group in groups.items() if index not in joined]
 
 
-def _alone(graph: Graph, group: tuple[Operator, ...]) -> Graph:
+def _alone(graph: Graph, number: int, group: tuple[Operator, ...]) -> SingleOperation:
     used = list(dict.fromkeys(i for operator in group for i in (*operator.inputs, *operator.outputs) if i >= 0))
     places = {old: new for new, old in enumerate(used)} | {-1: -1}
     made = {index for operator in group for index in operator.outputs}
@@ -76,9 +70,11 @@ def _alone(graph: Graph, group: tuple[Operator, ...]) -> Graph:
         )
         for operator in group
     )
-    return Graph(
+    alone = Graph(
         tensors=tuple(graph.tensors[index] for index in used),
         operators=operators,
         inputs=tuple(places[index] for index in read),
         outputs=operators[-1].outputs,
     )
+    kind, writes = "+".join(operator.kind for operator in group), group[-1].outputs
+    return SingleOperation(number, kind, graph.tensors[writes[0]].name if writes else "", alone, tuple(read), writes)

@@ -29,6 +29,18 @@ _TARGET = "A device; may be repeated [cortex-a75]."
 _VIA = "qemu|local|ssh://USER@HOST[:PORT]|adb[:SERIAL]"
 
 
+def _cores(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    cores: list[int] = []
+    for part in value.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first) < 1024):
+            raise click.BadParameter(f"{value!r} is no list of cores such as 0,4-7.")
+        cores += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(cores))
+
+
 @click.command(
     "bench",
     epilog="""\b
@@ -48,6 +60,8 @@ Examples:
 @click.option("--record-baseline", is_flag=True, help="Write the --baseline file, do not check against it.")
 @click.option("--roofline", type=_FILE, metavar="FILE.svg", help="Under QEMU: draw the first lane's roofline.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, help="On a board: of the runtime [1].")
+@click.option("--cores", metavar="0,4-7", callback=_cores, help="On a board: bind the runtime to these cores.")
+@click.option("--timeout", type=click.IntRange(1), default=600, metavar="SECONDS", help="On a board: of the run [600].")
 @click.option("--runs", type=click.IntRange(1, 1_000_000), default=100, help="On a board: measured runs [100].")
 @click.option("--warm-up", type=click.IntRange(0, 1_000_000), default=10, help="On a board: runs before them [10].")
 @click.option("--allow-noisy", is_flag=True, help="On a board: keep a noisy or throttled measurement, and say so.")
@@ -66,34 +80,44 @@ def command(
     **options: Any,
 ) -> None:
     """What an artifact costs on a device: counted and estimated under QEMU, or measured on a board."""
-    _check_usage(targets, via, compare, options)
+    from edgeq.bench.transport import parse_via
     from edgeq.targets import load_target
 
+    parse_via(via)  # before anything repeats it: it refuses a password
+    _check_usage(targets, via, compare, options)
+    for path in (save, options["roofline"]):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)  # not after minutes of work
     devices = [load_target(name) for name in targets]
+    recorded = _baseline(options)
     paths = [artifact] if compare is None else [artifact, compare]
     with showing_progress(verbosity(quiet, verbose)) as progress:
         alone = via == "qemu" and options["operations"]
         references = [_reference(path, float_twin, alone, progress) for path in paths]
         if via == "qemu":
             emulations = [_emulate(reference, devices, options["lanes"], progress) for reference in references]
-            _judge(emulations[0], devices, options)
             results: list[Any] = [item for part in emulations for item in part]
         else:
             results = [_measure(reference, devices[0], via, options, progress) for reference in references]
     document = json.dumps([dataclasses.asdict(item) for item in results], indent=2)
     if save is not None:
         save.write_text(document + "\n", encoding="utf-8")
+    if as_json:
+        click.echo(document)
+    if via == "qemu":
+        if not as_json:
+            _print_emulations(*emulations)
+        _judge(results, devices * len(paths))
+        _keep(emulations[0], devices, recorded, options)
+    else:
+        for item in results:
+            if not as_json:
+                print_measurement(item)
+            _judge_board(item)
     if (artifact / "manifest.json").is_file() and not float_twin:
         from edgeq.bench.record import record
 
         record(artifact, results[: len(results) // len(paths)])
-    if as_json:
-        click.echo(document)
-    elif via == "qemu":
-        _print_emulations(*emulations)
-    else:
-        for item in results:
-            print_measurement(item)
 
 
 def _check_usage(targets: tuple[str, ...], via: str, compare: Path | None, options: dict[str, Any]) -> None:
@@ -101,6 +125,8 @@ def _check_usage(targets: tuple[str, ...], via: str, compare: Path | None, optio
         raise click.UsageError("--record-baseline wants --baseline FILE.")
     if compare is not None and not options["operations"]:
         raise click.UsageError("--compare and --no-operations exclude each other.")
+    if options["roofline"] is not None and not options["operations"]:
+        raise click.UsageError("--roofline and --no-operations exclude each other.")
     if via == "qemu":
         return
     if len(targets) > 1:
@@ -130,49 +156,73 @@ def _reference(path: Path, float_twin: bool, operations: bool, progress: Progres
 def _emulate(
     reference: Reference, devices: Sequence[Target], lanes: tuple[str, ...], progress: Progress
 ) -> list[Emulation]:
-    from edgeq.bench.agreement import check_agreement
-    from edgeq.bench.emulate import check_dot_product, emulate
+    from edgeq.bench.emulate import emulate
 
     found = []
     for device in devices:
         progress.stage(f"{device.name} under QEMU")
-        emulation = emulate(reference, device, lanes=lanes, progress=progress)
-        for row in emulation.lanes:
-            check_agreement(row.agreement, f"{row.lane} on {device.name}", exact=row.exact)
-        check_dot_product(emulation, device)
-        found.append(emulation)
+        found.append(emulate(reference, device, lanes=lanes, progress=progress))
     return found
 
 
-def _judge(found: Sequence[Emulation], devices: Sequence[Target], options: dict[str, Any]) -> None:
-    if options["baseline"] is not None:
-        from edgeq.bench.baseline import check_baseline, write_baseline
+def _measure(reference: Reference, device: Target, via: str, options: dict[str, Any], progress: Progress) -> Measured:
+    from edgeq.bench.board import measure_artifact
+    from edgeq.bench.measure import Settings
 
-        (write_baseline if options["record_baseline"] else check_baseline)(found, options["baseline"])
+    return measure_artifact(
+        reference,
+        device,
+        via,
+        threads=options["threads"],
+        runs=options["runs"],
+        warm_up=options["warm_up"],
+        settings=Settings(cores=options["cores"], timeout_s=options["timeout"], allow_noisy=options["allow_noisy"]),
+        progress=progress,
+    )
+
+
+# What is wrong is told last, so that the figures it shows in are there to look at.
+
+
+def _judge(found: Sequence[Emulation], devices: Sequence[Target]) -> None:
+    from edgeq.bench.agreement import check_agreement
+    from edgeq.bench.emulate import check_dot_product
+
+    for emulation, device in zip(found, devices, strict=True):
+        for row in emulation.lanes:
+            check_agreement(row.agreement, f"{row.lane} on {device.name}", exact=row.exact)
+        check_dot_product(emulation, device)
+
+
+def _judge_board(found: Measured) -> None:
+    from edgeq.bench.agreement import check_agreement
+
+    check_agreement(found.agreement, f"{found.lane} on {found.measurement.via}", exact=True)
+
+
+def _baseline(options: dict[str, Any]) -> dict[str, int] | None:
+    if options["baseline"] is None or options["record_baseline"]:
+        return None
+    from edgeq.bench.baseline import read_baseline
+
+    recorded: dict[str, int] = read_baseline(options["baseline"])
+    return recorded
+
+
+def _keep(
+    found: Sequence[Emulation], devices: Sequence[Target], recorded: dict[str, int] | None, options: dict[str, Any]
+) -> None:
+    from edgeq.bench.baseline import check_baseline, write_baseline
+
     if options["roofline"] is not None:
         from edgeq.bench.roofline import draw_roofline, make_roofline
 
         drawing = draw_roofline(make_roofline(found[0].lanes[0], devices[0]))
         options["roofline"].write_text(drawing, encoding="utf-8")
-
-
-def _measure(reference: Reference, device: Target, via: str, options: dict[str, Any], progress: Progress) -> Measured:
-    from edgeq.bench.agreement import check_agreement
-    from edgeq.bench.board import measure_artifact
-    from edgeq.bench.measure import Settings
-
-    found = measure_artifact(
-        reference,
-        device.name,
-        via,
-        threads=options["threads"],
-        runs=options["runs"],
-        warm_up=options["warm_up"],
-        settings=Settings(allow_noisy=options["allow_noisy"]),
-        progress=progress,
-    )
-    check_agreement(found.agreement, f"{found.lane} on {via}", exact=True)
-    return found
+    if options["record_baseline"]:
+        write_baseline(found, options["baseline"])
+    elif recorded is not None:
+        check_baseline(found, recorded)
 
 
 def _print_emulations(first: Sequence[Emulation], second: Sequence[Emulation] = ()) -> None:

@@ -36,6 +36,8 @@ def print_emulation(found: Emulation) -> None:
     rows.append(["estimate, one core", *(_estimate(row.estimate) for row in found.lanes)])
     undecoded = [row for row in found.lanes if row.counts.undecoded]
     print_table("", [f"{found.target}, QEMU", *(row.lane for row in found.lanes)], rows)
+    for basis in dict.fromkeys(row.estimate.basis for row in found.lanes if row.estimate):
+        click.echo(basis)
     for row in undecoded:
         click.echo(f"{row.lane}: {row.counts.undecoded:,} instructions are not known to the disassembler", err=True)
 
@@ -82,11 +84,11 @@ def print_comparison(lane: str, target: str, pairs: Sequence[Pair], worst: Pair 
         click.echo("both execute the same instructions, operation by operation")
         return
     total = sum(pair.first.counts.total for pair in pairs if pair.first) or 1
-    more, which = ("more", "second") if worst.instructions > 0 else ("fewer", "second")
+    more = "more" if worst.instructions > 0 else "fewer"
     only = "" if worst.first and worst.second else f", which only the {'first' if worst.first else 'second'} file has"
     share = 100 * abs(worst.instructions) / total
     click.echo(
-        f"{worst.name}{only}: {abs(worst.instructions):,} {more} instructions in the {which} file, "
+        f"{worst.name}{only}: {abs(worst.instructions):,} {more} instructions in the second file, "
         f"{share:.2f} % of the first"
     )
 
@@ -122,7 +124,10 @@ def _agreement_text(found: Agreement) -> str:
     if found.equal:
         return f"equal bytes, {samples}"
     off = f"{found.difference:g} {found.unit} off, {samples}"
-    return off if found.layer_difference is None else f"{off}; {found.layer_difference:g} at most an operation"
+    if found.gaps is None:
+        return f"{off}; operations were not compared"
+    worst = max((gap.difference for gap in found.gaps), default=0.0)
+    return f"{off}; {worst:g} at most an operation"
 
 
 def _share(part: int, total: int) -> str:
@@ -142,7 +147,8 @@ def _kernels(row: EmulatedLane) -> str:
 def _estimate(found: Estimate | None) -> str:
     if found is None:
         return "no cost table"
-    return f"{found.low_ms:.3g} to {found.high_ms:.3g} ms"
+    energy = "" if found.low_mj is None else f", {found.low_mj:.3g} to {found.high_mj:.3g} mJ"
+    return f"{found.low_ms:.3g} to {found.high_ms:.3g} ms{energy}"
 
 
 def _short(name: str) -> str:

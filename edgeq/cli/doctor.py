@@ -76,7 +76,9 @@ def _tools() -> list[tuple[str, str, str]]:
     """What the bench under QEMU needs besides; all else does without."""
     from edgeq.bench.toolchain import tool_states
 
-    return [(name, "ok" if state == "ok" else "absent", text) for name, state, text in tool_states()]
+    adb = shutil.which("adb")
+    states = [*tool_states(), ("adb", "ok" if adb else "missing", adb or "install it: sudo apt-get install adb")]
+    return [(name, "ok" if state == "ok" else "absent", text) for name, state, text in states]
 
 
 def _processor() -> tuple[str, str, str]:

@@ -41,7 +41,7 @@ def lane(
         about=name,
         exact=exact,
         repeats=exact,
-        agreement=agreement or Agreement(2, False, "codes", True, 0.0, 0.0),
+        agreement=agreement or Agreement(2, False, "codes", True, 0.0, ()),
         macs=sum(row.macs for row in operations),
         counts=counts(total),
         macs_by_form=macs_by_form or {"sdot.q": 16},

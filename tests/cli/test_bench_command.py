@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Build, Ended
+from needs import needs_downloads
 
 Run = Callable[..., Ended]
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler to build the runner with")
@@ -24,6 +26,7 @@ def out(built: Build, tmp_path: Path) -> Path:
         (["--record-baseline"], "--record-baseline wants --baseline"),
         (["--compare", "x.tflite", "--no-operations"], "exclude each other"),
         (["--via", "local", "--target", "cortex-a7", "--target", "host"], "reaches one device"),
+        (["--roofline", "x.svg", "--no-operations"], "exclude each other"),
         (["--via", "local", "--lane", "litert"], "--lane is for --via qemu"),
         (["--via", "adb", "--roofline", "x.svg"], "--roofline is for --via qemu"),
     ],
@@ -58,6 +61,22 @@ def test_an_unknown_way_is_one_line(edgeq: Run, out: Path) -> None:
     assert "unknown transport" in edgeq("bench", out, "--target", "host", "--via", "usb").error
 
 
+def test_a_password_is_refused_and_not_repeated(edgeq: Run, out: Path) -> None:
+    for targets in ((), ("--target", "host", "--target", "cortex-a7")):
+        ended = edgeq("bench", out, "--via", "ssh://pi:hunter2@board", *targets)
+        assert ended.code == 1
+        assert "a password does not belong on a command line" in ended.error
+        assert "hunter2" not in ended.out + ended.err
+
+
+@pytest.mark.skipif(platform.machine().startswith("armv"), reason="this machine may be the target")
+def test_a_time_is_not_taken_for_another_machine_s(edgeq: Run, out: Path) -> None:
+    ended = edgeq("bench", out, "--via", "local", "--target", "cortex-a7")
+    assert ended.code == 1
+    assert "the device is another machine than cortex-a7" in ended.error
+    assert json.loads((out / "manifest.json").read_text())["bench"] == []
+
+
 @needs_compiler
 def test_this_machine_is_measured(edgeq: Run, out: Path, tmp_path: Path) -> None:
     saved = tmp_path / "bench.json"
@@ -85,3 +104,41 @@ def test_the_table_of_a_measurement(edgeq: Run, out: Path) -> None:
     assert "ms (95 % in " in rows["p50"]
     assert "equal bytes, 2 random samples" in rows["output"]
     assert json.loads((out / "manifest.json").read_text())["bench"] == []  # the twin is not the build's file
+
+
+def test_lists_of_cores(edgeq: Run) -> None:
+    assert "no list of cores" in edgeq("bench", "out", "--via", "local", "--cores", "4-2").err
+
+
+@needs_downloads
+def test_counting_recording_comparing_and_drawing(edgeq: Run, out: Path, tmp_path: Path) -> None:
+    baseline, drawing = tmp_path / "new" / "baseline.json", tmp_path / "drawn" / "roofline.svg"
+    arguments = ("bench", out, "--target", "cortex-a75", "--baseline", baseline)
+    ended = edgeq(*arguments, "--record-baseline", "--roofline", drawing)
+    assert ended.code == 0, ended.err
+    assert "16 golden samples" in ended.out  # its softmax has a tie, which ARM rounds to the other side
+    assert "cortex-a75, litert: operation by operation" in ended.out
+    assert "estimate, not measured" in ended.out
+    assert drawing.read_text().startswith("<svg")
+    (entry,) = json.loads((out / "manifest.json").read_text())["bench"]
+    assert (entry["basis"], entry["via"]) == ("estimate", "qemu")
+
+    again = edgeq(*arguments, "--json", "--no-operations")
+    assert again.code == 0, again.err
+    (found,) = json.loads(again.out)
+    recorded = json.loads(baseline.read_text())["instructions"]
+    assert (
+        recorded
+        == {"cortex-a75/litert": found["lanes"][0]["counts"]["total"]}
+        == {"cortex-a75/litert": entry["instructions"]}
+    )
+
+    compared = edgeq("bench", out, "--compare", out / "model.tflite")
+    assert "both execute the same instructions, operation by operation" in compared.out
+
+    baseline.write_text(json.dumps({"schema": 1, "instructions": {"cortex-a75/litert": 1000}}))
+    risen = edgeq(*arguments, "--no-operations", "--save", tmp_path / "kept.json")
+    assert risen.code == 1
+    assert "more instructions an inference than recorded" in risen.err
+    assert "instructions  " in risen.out  # the figures are there all the same
+    assert json.loads((tmp_path / "kept.json").read_text())[0]["target"] == "cortex-a75"
