@@ -19,7 +19,7 @@ BENCH_STAMP := $(VENV)/.edgeq-bench
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check bench qemu-tools bench-qemu cifar10 lock clean
+.PHONY: help setup setup-dev demo test check bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,13 +59,19 @@ qemu-tools: ## install the emulator and the cross compilers that the bench needs
 	    echo "the bench needs an emulator and cross compilers; install them and run make again:" \
 	         "sudo apt-get install $(QEMU_PACKAGES)" >&2; exit 1; fi
 
+BENCH := $(BIN)/edgeq bench out/demo --target cortex-a75 --target cortex-a7 \
+    --baseline docs/results/bench-qemu-baseline.json
+
 bench-qemu: $(BENCH_STAMP) qemu-tools ## run the demo's artifact as ARM code on both targets; count, compare, estimate
 	[ -e out/demo/model.tflite ] || $(BIN)/edgeq build --bits 8 --target cortex-a75 --out out/demo
 	$(BIN)/edgeq reproduce table1
 	$(BIN)/edgeq peak --target cortex-a75 --via qemu
 	$(BIN)/edgeq peak --target cortex-a7 --via qemu
-	$(BIN)/edgeq bench out/demo --target cortex-a75 --target cortex-a7 \
-	    --baseline docs/results/bench-qemu-baseline.json --save out/bench-qemu.json
+	$(BENCH) --save out/bench-qemu.json --roofline out/bench-qemu.svg
+
+bench-baseline: $(BENCH_STAMP) qemu-tools ## record what bench-qemu may not exceed by 0.5 %, after a wanted change
+	[ -e out/demo/model.tflite ] || $(BIN)/edgeq build --bits 8 --target cortex-a75 --out out/demo
+	$(BENCH) --no-operations --record-baseline
 
 CIFAR10 ?= ../shared/data/cifar10-imagefolder.tar.xz
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgeq.bench.block_cost import CostTable
 from edgeq.bench.instructions import disassemble
 from edgeq.bench.profile import Block, InstructionSet
-from edgeq.cost_table import Pipeline
+from edgeq.cost_table import Pipeline, basis, find_cost
 from edgeq.errors import EdgeqError
 from edgeq.targets import Target
 
 __all__ = ["Estimate", "estimate"]
+
+_NOTABLE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def estimate(
     if passes < 1 or cores < 1 or memory_bytes < 0 or not 0 < clock_hz < math.inf:
         got = f"{passes} passes, {cores} cores, {memory_bytes} bytes, {clock_hz:g} Hz"
         raise EdgeqError("cannot be estimated", where=f"target {target.name}", got=got)
-    low, high = (cycles / passes for cycles in _cycles(blocks, target, target.pipeline))
+    totals, assumed = _cycles(blocks, target, target.pipeline)
+    low, high = (total / passes for total in totals)
     cycles = (low, math.sqrt(low * high), high)
     compute = [1e3 * value / clock_hz / cores for value in cycles]
     memory = [1e3 * memory_bytes / rate for rate in _rates(target.bandwidth_bytes_per_s)]
@@ -115,22 +118,35 @@ def estimate(
         cycles=cycles[1],
         memory_bytes=memory_bytes,
         calibration_error=target.calibration_error,
-        basis=_basis(target, cores, clock_hz, watts),
+        basis=_basis(target, cores, clock_hz, watts, assumed),
     )
 
 
-def _cycles(blocks: Iterable[Block], target: Target, pipeline: Pipeline) -> tuple[float, float]:
-    """Cycles of all blocks at the lower and at the upper bounds of the costs; each distinct code is costed once."""
+def _cycles(
+    blocks: Iterable[Block], target: Target, pipeline: Pipeline
+) -> tuple[tuple[float, float], list[tuple[str, float]]]:
+    """Cycles of all blocks at the lower and at the upper bounds of the costs, each distinct code costed once; and the
+    forms of assumed cost that do a tenth or more of the multiply-accumulates, with their shares."""
     executions: Counter[tuple[bytes, InstructionSet]] = Counter()
     for block in blocks:
         executions[block.code, block.instruction_set] += block.executions
     tables = [CostTable(pipeline, target.costs, bound) for bound in ("low", "high")]
     totals = [0.0, 0.0]
+    macs: Counter[str] = Counter()
     for (code, instruction_set), times in executions.items():
         instructions = disassemble(code, 0, instruction_set)
         for index, table in enumerate(tables):
             totals[index] += times * table.cycles(instructions)
-    return totals[0], totals[1]
+        for instruction in instructions:
+            if instruction.macs:
+                macs[instruction.form] += times * instruction.macs
+    shares = {form: count / macs.total() for form, count in macs.most_common()}
+    assumed = [
+        (form, share)
+        for form, share in shares.items()
+        if share >= _NOTABLE_SHARE and basis(find_cost(target.costs, form, "mac").source) == "assumed"
+    ]
+    return (totals[0], totals[1]), assumed
 
 
 def _rates(bandwidth: tuple[float, ...]) -> tuple[float, float, float]:
@@ -144,7 +160,9 @@ def _busy_watts(target: Target, cores: int) -> float | None:
     return target.board_watts if target.watts_per_core is None else target.watts_per_core * cores
 
 
-def _basis(target: Target, cores: int, clock_hz: float, watts: float | None) -> str:
+def _basis(
+    target: Target, cores: int, clock_hz: float, watts: float | None, assumed: Sequence[tuple[str, float]]
+) -> str:
     parts = [f"estimate, not measured: instructions counted under QEMU x the cost table of {target.name}"]
     if target.bandwidth_bytes_per_s:
         parts[0] += " + bytes that miss the last cache / bandwidth of the memory"
@@ -156,5 +174,8 @@ def _basis(target: Target, cores: int, clock_hz: float, watts: float | None) -> 
     else:
         source = target.sources["calibration_error"]
         parts.append(f"calibration error {target.calibration_error:.0%}: {source}")
+    parts += [
+        f"{form} does {share:.0%} of the multiply-accumulates, and its cost is assumed" for form, share in assumed
+    ]
     parts.append("power not known" if watts is None else f"energy at {watts:g} W")
     return "; ".join(parts)

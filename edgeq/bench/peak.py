@@ -88,21 +88,21 @@ class LoopSpeed:
 
     Attributes:
         loop: which.
-        gops: 10^9 multiply-accumulates a second, each counted as one operation; the median of the runs.
-        gops_low, gops_high: the slowest and the fastest run.
-        peak_gops: what the target's file says one core can do.
+        gmacs: 10^9 multiply-accumulates a second; the median of the runs.
+        gmacs_low, gmacs_high: the slowest and the fastest run.
+        peak_gmacs: what the target's file says one core can do.
     """
 
     loop: PeakLoop
-    gops: float
-    gops_low: float
-    gops_high: float
-    peak_gops: float
+    gmacs: float
+    gmacs_low: float
+    gmacs_high: float
+    peak_gmacs: float
 
     @property
     def share(self) -> float:
         """Of the target's peak."""
-        return self.gops / self.peak_gops
+        return self.gmacs / self.peak_gmacs
 
 
 class Completed(Protocol):

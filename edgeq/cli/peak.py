@@ -74,10 +74,10 @@ def _measured(target: Target, via: str) -> list[dict[str, str | int | float]]:
                 {
                     "loop": loop.name,
                     "instruction": loop.form,
-                    "gops": found.gops,
-                    "gops_low": found.gops_low,
-                    "gops_high": found.gops_high,
-                    "peak_gops": found.peak_gops,
+                    "gmacs": found.gmacs,
+                    "gmacs_low": found.gmacs_low,
+                    "gmacs_high": found.gmacs_high,
+                    "peak_gmacs": found.peak_gmacs,
                     "share": found.share,
                 }
             )

@@ -79,6 +79,14 @@ def test_the_basis_says_what_it_is_and_what_it_rests_on() -> None:
         assert part in basis
 
 
+def test_an_assumed_cost_under_the_multiply_accumulates_is_said() -> None:
+    a75 = load_target("cortex-a75")
+    sdot = Block(0, SDOT, "a64", 1_000_000)
+    assert "sdot.q does 100% of the multiply-accumulates, and its cost is assumed" in estimate([sdot], a75, 0).basis
+    fmla = dataclasses.replace(sdot, code=FMLA)
+    assert "is assumed" not in estimate([fmla], a75, 0).basis
+
+
 def test_what_a_target_does_not_know_is_left_out_and_said() -> None:
     bare = dataclasses.replace(
         BOARD,
