@@ -54,7 +54,13 @@ class BuildResult:
 
 
 def build(
-    recipe: Recipe, out: Path, *, resume: bool = False, command: str = "", progress: Progress | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    android: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
 ) -> BuildResult:
     """Train a network onto its grid, export it and prove the result.
 
@@ -62,6 +68,7 @@ def build(
         recipe: every choice.
         out: the output folder; written whole at the end or not at all.
         resume: go on from the last checkpoint of an interrupted build.
+        android: write the Android app, too.
         command: the command line, for the report.
         progress: shown.
 
@@ -73,6 +80,8 @@ def build(
     progress = clock.progress
     load_target(recipe.target)
     load_calibration(recipe.quantize.calibration)
+    if android:
+        _check_android(recipe)
     with open_workspace(out, resume=resume) as work:
         with clock.stage("data", "Data"):
             data = _load_data(recipe, progress)
@@ -91,7 +100,8 @@ def build(
         with clock.stage("report", "Report"):
             manifest = build_manifest(recipe, data, trained, found, training, work.folder)
             write_report(manifest, recipe, data, trained, found, training, command, work.folder)
-            manifest["artifacts"] = artifact_entries(work.folder, OUTPUTS)
+            names = (*OUTPUTS, *(_write_android(work.folder) if android else ()))
+            manifest["artifacts"] = artifact_entries(work.folder, names)
         manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
         write_manifest(work.folder / "manifest.json", manifest)
         work.commit()
@@ -125,10 +135,12 @@ def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
     """The network, and the certainty that it can be converted before hours go into its training."""
     from edgeq.artifact import check_convertible
     from edgeq.export.float_onnx import export_float
-    from edgeq.models import create_model
+    from edgeq.models import create_model, load_weights
     from edgeq.snap import quantized_layers, require_exported
 
     model = create_model(recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed)
+    if recipe.train.init:
+        load_weights(model, Path(recipe.train.init))
     layers = quantized_layers(model)
     float_model = export_float(model, [data.input_shape], output_names=["logits"])
     require_exported(layers, float_model.graph.initializers)
@@ -242,6 +254,19 @@ def _verify(
         io=recipe.quantize.io,
         progress=progress,
     )
+
+
+def _check_android(recipe: Recipe) -> None:
+    from edgeq.android import check_android
+
+    check_android(recipe)
+
+
+def _write_android(folder: Path) -> list[str]:
+    from edgeq.android import android_files, write_android
+
+    write_android(folder)
+    return android_files(folder)
 
 
 def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class TrainRecipe:
         flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
         cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
         label_smoothing: share of the target that is spread over all classes.
+        init: a ``.safetensors`` file of this network's weights to start from, such as the ``checkpoint.safetensors`` of
+            an earlier build; empty for new ones from the seed.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
 
@@ -106,6 +108,7 @@ class TrainRecipe:
     flip: bool | None = None
     cutout: int = 0
     label_smoothing: float = 0.0
+    init: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:

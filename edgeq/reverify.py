@@ -96,7 +96,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
         raise FormatError("is not the folder of an edgeq build", where=folder, wanted=", ".join(VERIFIED))
     for name, digest in digests.items():
         path = folder / name
-        if Path(name).name != name or not path.is_file():
+        if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
             raise FormatError("a file of the manifest is missing", where=folder, got=name)
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise VerifyError("the file is not the one that was built", where=path)

@@ -73,7 +73,7 @@ class Workspace:
         """Put the finished folder in the place of ``out``; an earlier result is removed once the new one is there."""
         mask = os.umask(0)
         os.umask(mask)
-        for path in (*self.folder.iterdir(), self.folder):
+        for path in (*self.folder.rglob("*"), self.folder):
             if path.is_file():
                 path.chmod(0o666 & ~mask)  # safetensors makes files that only their owner can read
             _flush(path)

@@ -211,3 +211,17 @@ def test_negative_and_zero_gammas_keep_the_integers(built: Build, tmp_path: Path
     kept, trained = (load_file(folder / "grid.safetensors") for folder in (tmp_path / "out", built.out))
     for name, values in trained.items():
         np.testing.assert_array_equal(kept[name], values)
+
+
+def test_a_build_can_start_from_the_weights_of_another(
+    built: Build, tmp_path: Path, edgeq: Callable[..., Ended]
+) -> None:
+    still = ("--epochs", 1, "--learning-rate", 1e-9, "--amplitude", 0, "--seed", 9)
+    checkpoint = built.out / "checkpoint.safetensors"
+    assert edgeq("build", *built.arguments, *still, "--init", checkpoint, "--out", tmp_path / "out").code == 0
+    before, after = load_file(checkpoint), load_file(tmp_path / "out" / "checkpoint.safetensors")
+    for name in ("conv1.weight", "depthwise.weight", "fc2.bias"):
+        np.testing.assert_allclose(after[name], before[name], rtol=0, atol=1e-6)
+    ended = edgeq("build", *built.arguments, "--init", tmp_path / "none.safetensors", "--out", tmp_path / "other")
+    assert "none.safetensors: cannot be read" in ended.error
+    assert not (tmp_path / "other").exists()

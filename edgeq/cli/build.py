@@ -23,14 +23,23 @@ Examples:
   edgeq build --bits 8 --target cortex-a75
   edgeq build --data photos.zip --image-size 96 --epochs 40 --out out/photos
   edgeq build --model my_package.nets:tiny --recipe recipe.toml
+  edgeq build --data photos.zip --image-size 96 --android --out out/photos
   edgeq build --resume --out out/photos""",
 )
 @recipe_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/build"), help="Output folder [out/build].")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted build stopped.")
+@click.option("--android", is_flag=True, help="Write an Android app around the model, too: a Gradle project.")
 @output_options
 def command(
-    recipe_file: Path | None, out: Path, resume: bool, as_json: bool, quiet: bool, verbose: bool, **options: Any
+    recipe_file: Path | None,
+    out: Path,
+    resume: bool,
+    android: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
 ) -> None:
     """Train, export and verify: images in, a verified int8 TFLite and ONNX out."""
     recipe = recipe_from_options(recipe_file, options)
@@ -38,7 +47,7 @@ def command(
     with showing_progress(verbosity(quiet, verbose)) as progress:
         from edgeq.pipeline import build
 
-        result = build(recipe, out, resume=resume, command=line, progress=progress)
+        result = build(recipe, out, resume=resume, android=android, command=line, progress=progress)
         for note in result.notes:
             progress.warn(note)
     if as_json:
@@ -68,6 +77,8 @@ def print_summary(manifest: dict[str, Any], out: Path) -> None:
         f"snap      weights were {sum(distance) / len(distance):.3f} steps from the grid on average",
         f"files     {out}/model.tflite, model.onnx, report.html, manifest.json",
     ]
+    if any(path.startswith("android/") for path in sizes):
+        lines.append(f"android   {out}/android, to open in Android Studio")
     click.echo("\n".join(lines))
 
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "convert": "A QDQ ONNX model to int8 TFLite, codes and scales kept.",
     "verify": "Check a build again, in every runtime.",
     "bench": "What an artifact costs on a device: counted and estimated under QEMU, or measured on a board.",
-    "peak": "What a device's vector unit can do at most, by loops of nothing else.",
+    "peak": "NEON peak loops: counted under QEMU, or measured on one core of a board.",
     "inspect": "Operations, tensors, grids and sizes of a .tflite or .onnx file.",
     "reproduce": "The paper's tables, computed again.",
     "targets": "List the devices edgeq knows, or show one.",
