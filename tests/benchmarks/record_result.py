@@ -78,7 +78,8 @@ def page_table(results: list[dict[str, Any]]) -> str:
 
 def write_page() -> None:
     """Put the table between its marks in docs/results.md."""
-    results = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
+    found = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
+    results = [result for result in found if "recipe" in result]  # the others are of the bench
     page = DOCS / "results.md"
     text = page.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
