@@ -6,7 +6,11 @@ import pytest
 from bench_results import emulation, lane
 
 from edgeq.bench.baseline import check_baseline, read_baseline, write_baseline
+from edgeq.bench.lanes import find_lanes
 from edgeq.errors import FormatError, VerifyError
+from edgeq.targets import load_target
+
+RECORDED = Path(__file__).parents[2] / "docs" / "results" / "bench-qemu-baseline.json"
 
 
 @pytest.fixture
@@ -43,3 +47,9 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, content: str) -> None:
         read_baseline(path)
     with pytest.raises(FormatError, match="cannot be read"):
         read_baseline(tmp_path / "absent.json")
+
+
+@pytest.mark.skipif(not RECORDED.is_file(), reason="docs/results is not part of a source package")
+def test_the_recorded_baseline_knows_every_lane_of_both_targets() -> None:
+    wanted = {f"{name}/{lane.name}" for name in ("cortex-a75", "cortex-a7") for lane in find_lanes(load_target(name))}
+    assert set(read_baseline(RECORDED)) == wanted
