@@ -114,6 +114,9 @@ def command(
             if not as_json:
                 print_measurement(item)
             _judge_board(item)
+        if len(results) == 2 and not as_json:
+            ratio = results[1].measurement.latency.p50.value_ns / results[0].measurement.latency.p50.value_ns
+            click.echo(f"second / first at the median: x{ratio:.3f}")
     if (artifact / "manifest.json").is_file() and not float_twin:
         from edgeq.bench.record import record
 

@@ -142,3 +142,12 @@ def test_counting_recording_comparing_and_drawing(edgeq: Run, out: Path, tmp_pat
     assert "more instructions an inference than recorded" in risen.err
     assert "instructions  " in risen.out  # the figures are there all the same
     assert json.loads((tmp_path / "kept.json").read_text())[0]["target"] == "cortex-a75"
+
+
+@needs_compiler
+def test_two_files_are_measured_side_by_side(edgeq: Run, out: Path) -> None:
+    arguments = ("--via", "local", "--target", "host", "--runs", 40, "--allow-noisy")
+    ended = edgeq("bench", out, "--compare", out / "model.tflite", *arguments)
+    assert ended.code == 0, ended.err
+    ratio = float(ended.out.rsplit("second / first at the median: x", 1)[1])
+    assert 0.1 < ratio < 10
