@@ -163,12 +163,16 @@ def _snap(
     """Save the float network, round it, and run the test set through both."""
     from edgeq.models import save_weights
     from edgeq.snap import save_grid, snap
+    from edgeq.train.batch_norm import reestimate_batch_norm
     from edgeq.verify.pytorch import run_pytorch
 
     save_weights(model, folder / "checkpoint.safetensors")
     logits = {"float": run_pytorch(model, data.test_images, progress=progress, label="PyTorch, float")}
     per_channel = recipe.regularizer.scale == "channel"
     trained = snap(model, recipe.grid, per_channel=per_channel, scales=training.scales)
+    if recipe.quantize.batch_norm_images:
+        samples = calibration_samples(data, recipe.quantize.batch_norm_images, recipe.seed)
+        reestimate_batch_norm(model, samples, progress=progress)
     save_grid(trained, folder / "grid.safetensors")
     logits["snapped"] = run_pytorch(model, data.test_images, progress=progress, label="PyTorch, snapped")
     return trained, logits

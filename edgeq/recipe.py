@@ -210,11 +210,18 @@ class QuantizeRecipe:
 
     Attributes:
         calibration: a recipe of ``calibration/`` by name, or a TOML file.
+        batch_norm_images: training images over which batch-norm statistics are taken anew after the snap; 0 keeps those
+            of the training.
         io: ``uint8`` (pixels in, softmax scores out), ``int8`` (bare codes, logits out) or ``float32``.
     """
 
     calibration: str = "minmax"
+    batch_norm_images: int = 0
     io: Literal["uint8", "int8", "float32"] = "uint8"
+
+    def __post_init__(self) -> None:
+        count = self.batch_norm_images
+        _require(0 <= count <= 10_000_000, "quantize.batch_norm_images", count, "0 to 10000000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +232,9 @@ class Recipe:
         model: a built-in name, ``package.module:factory`` or ``FILE.py:factory``.
         target: a device of ``targets/`` by name, or a TOML file.
         bits: bits a weight.
+        method: how weights come to rest on the grid: ``periodic`` (the term of ``regularizer``), ``straight-through``
+            (the forward pass computes with rounded weights, their step is learned: LSQ), or ``post-training`` (not
+            before the snap).
         seed: of initial weights, order, augmentation and calibration samples.
         data, train, regularizer, quantize: the parts.
     """
@@ -232,6 +242,7 @@ class Recipe:
     model: str = "resnet20"
     target: str = "cortex-a75"
     bits: int = 8
+    method: Literal["periodic", "straight-through", "post-training"] = "periodic"
     seed: int = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)

@@ -20,6 +20,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 FIELDS = {
     "model": ("model",),
     "bits": ("bits",),
+    "method": ("method",),
     "target": ("target",),
     "seed": ("seed",),
     "data": ("data", "path"),
@@ -51,6 +52,11 @@ _RECIPE_OPTIONS = [
     click.option("--image-size", type=int, metavar="PIXELS", help="Resize and crop images to this side."),
     click.option("--unreadable", type=click.Choice(["error", "skip"]), help="What an unreadable image does [error]."),
     click.option("--bits", type=int, help="Bits a weight [8]."),
+    click.option(
+        "--method",
+        type=click.Choice(["periodic", "straight-through", "post-training"]),
+        help="How weights come to rest on the grid [periodic].",
+    ),
     click.option("--target", metavar="NAME|FILE", help="The device [cortex-a75]."),
     click.option("--regularizer", type=click.Choice(["sine", "cosine", "hat"]), help="The periodic function [sine]."),
     click.option("--regularizer-form", type=click.Choice(["loss", "decoupled"]), help="How it pulls [loss]."),

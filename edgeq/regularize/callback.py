@@ -91,7 +91,7 @@ class PeriodicRegularizerCallback(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         assert self.regularizer is not None
         if self._recipe.form == "loss":
-            self.last = self.regularizer.add_gradient()
+            self.last = self.regularizer.add_gradient() if self.regularizer.amplitude else None
             self._log_now_and_then(trainer, trainer.global_step)
 
     def on_train_batch_end(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edgeq.regularize.straight_through import LearnedStep, learned_step_of
+
 __all__ = ["Group", "Weight", "find_weights"]
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
@@ -22,17 +24,22 @@ class Weight:
         parameter: [O, ...], or [I, O/groups, ...] for a transposed convolution.
         groups: of a transposed convolution; 0 for all other layers.
         held: what :meth:`peak` gives from now on, whatever the weights are.
+        rounding: what rounds it in the forward pass, with a step of its own; None where nothing does.
     """
 
     layer: str
     parameter: nn.Parameter
     groups: int
     held: Tensor | None = None
+    rounding: LearnedStep | None = None
 
     def peak(self, per_channel: bool) -> Tensor:
-        """``c = max|w|``: [] for the tensor, or one an output channel, shaped to broadcast over the parameter."""
+        """``c = max|w|``, or the held or learned one: [] or one an output channel, shaped to broadcast over it."""
         if self.held is not None:
             return self.held
+        if self.rounding is not None:
+            scale = self.rounding.scale().detach()
+            return scale.reshape(-1, *[1] * (self.parameter.dim() - 1)) if per_channel else scale.reshape(())
         return self._reduce(per_channel, lambda values, axes: values.amax(axes, keepdim=True))
 
     def mean(self, per_channel: bool) -> Tensor:
@@ -68,8 +75,11 @@ def find_weights(model: nn.Module) -> Iterator[Weight]:
     """Every convolution and linear weight of a network; one that layers share, once."""
     seen: set[int] = set()
     for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, _LAYERS) and isinstance(weight, nn.Parameter) and id(weight) not in seen:
+        if not isinstance(module, _LAYERS):
+            continue
+        rounding = learned_step_of(module)
+        weight = module.weight if rounding is None else module.parametrizations["weight"].original  # type: ignore[index, union-attr]
+        if isinstance(weight, nn.Parameter) and id(weight) not in seen:
             seen.add(id(weight))
             transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
-            yield Weight(name, weight, int(getattr(module, "groups", 0)) if transposed else 0)
+            yield Weight(name, weight, int(getattr(module, "groups", 0)) if transposed else 0, rounding=rounding)

@@ -55,6 +55,7 @@ def fingerprint(recipe: Recipe, data: ImageData) -> dict[str, Any]:
     The device is left out: a training may go on elsewhere, though not bit for bit.
     """
     flat: dict[str, Any] = {"schema": SCHEMA, "model": recipe.model, "bits": recipe.bits, "seed": recipe.seed}
+    flat["method"] = recipe.method
     for part in ("train", "regularizer"):
         flat |= {f"{part}.{key}": value for key, value in dataclasses.asdict(getattr(recipe, part)).items()}
     del flat["train.device"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,8 @@ from edgeq.data import ImageData
 from edgeq.errors import FormatError
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe
+from edgeq.regularize.straight_through import round_straight_through, take_rounding_off
+from edgeq.snap import quantized_layers
 from edgeq.train.batches import EpochBatches
 from edgeq.train.checkpoint import (
     REMEDY,
@@ -49,7 +52,7 @@ def train(
     resume: bool = False,
     progress: Progress = Silent(),  # noqa: B008  # has no state
 ) -> TrainResult:
-    """Train a network in place: cross-entropy plus the periodic term.
+    """Train a network in place, by the recipe's method: with the periodic term, with rounded weights, or plainly.
 
     Equal recipe, data and initial weights give equal weights, bit for bit, on the same machine with as many threads;
     so does a training that was stopped and resumed, for order and augmentation depend on seed and epoch alone. Every
@@ -76,8 +79,11 @@ def train(
     """
     device = resolve_device(recipe.train.device)
     run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), fingerprint(recipe, data))
-    past = _read_past(model, run) if resume else _Past()
+    if recipe.method == "straight-through":
+        per_channel = recipe.regularizer.scale == "channel"
+        round_straight_through(model, quantized_layers(model), recipe.grid, per_channel)
     try:
+        past = _read_past(model, run) if resume else _Past()
         if len(past.history) < recipe.train.epochs:
             history, scales = _fit(model, data, run, past, progress)
         else:
@@ -85,11 +91,12 @@ def train(
             model.load_state_dict(weights_of(past.checkpoint, model, run.checkpoint))
     finally:
         model.cpu().eval()
+        learned = take_rounding_off(model)
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         model.zero_grad(set_to_none=True)
     images = EpochBatches(len(data.train_images), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
-    return TrainResult(tuple(history), images / seconds, run.precision, device.type, scales)
+    return TrainResult(tuple(history), images / seconds, run.precision, device.type, scales | learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,10 @@ def _fit(
     from edgeq.train.module import TrainingModule
 
     recipe = run.recipe
-    regularizer = PeriodicRegularizerCallback(recipe.regularizer, bits=recipe.bits)
+    term = recipe.regularizer
+    if recipe.method != "periodic":  # it only measures
+        term = dataclasses.replace(term, form="loss", amplitude=0.0, start_bits=0)
+    regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits)
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision)
         module.fingerprint = run.made_with

@@ -8,22 +8,21 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from small_training import Watch, assert_equal_states, images, interrupt_at, network, state, timeless
+from torch import nn
 
-from edgeq.data import ImageData
 from edgeq.errors import FormatError, ModelError, RecipeError
 from edgeq.grid import Grid
 from edgeq.recipe import Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.snap import snap
-from edgeq.train import EpochLog, TrainResult, train
+from edgeq.train import TrainResult, train
 from edgeq.train.checkpoint import write_checkpoint
 from edgeq.train.loop import CHECKPOINT
 
@@ -43,82 +42,6 @@ def changed(**parts: Any) -> Recipe:
         if name in parts:
             parts[name] = dataclasses.replace(getattr(RECIPE, name), **parts[name])
     return dataclasses.replace(RECIPE, **parts)
-
-
-def network(width: int = 6) -> nn.Sequential:
-    """Something of all: convolution, batch norm, dropout, linear."""
-    generator = torch.Generator().manual_seed(1)
-    model = nn.Sequential(
-        nn.Conv2d(3, width, 3, padding=1),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-        nn.Conv2d(width, 5, 3, stride=2),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(45, 3),
-    )
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) / 3
-    return model
-
-
-def images(count: int = 41, seed: int = 0) -> ImageData:
-    """Classes that differ in brightness, 8x8; 41 make two batches of 16 and one of 9."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(3, (count + 12,), generator=generator)
-    noise = torch.randint(0, 60, (count + 12, 3, 8, 8), generator=generator)
-    pixels = (noise + labels[:, None, None, None] * 90).to(torch.uint8)
-    return ImageData("noise", pixels[:count], labels[:count], pixels[count:], labels[count:], ("a", "b", "c"))
-
-
-class Watch:
-    """A Progress that records, and calls ``at(steps done)`` after each step."""
-
-    def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
-        self.steps, self.total, self.at = 0, 0, at
-        self.notes: list[str] = []
-
-    def stage(self, title: str) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
-
-    @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Watch]:
-        self.total = total
-        yield self
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.steps += units
-        self.notes += [note] if note else []
-        if units == 1:
-            self.at(self.steps)
-
-
-def interrupt_at(step: int) -> Watch:
-    def at(done: int) -> None:
-        if done == step:
-            raise KeyboardInterrupt
-
-    return Watch(at)
-
-
-def state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def assert_equal_states(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert got.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(got[name], value), name
-
-
-def timeless(history: tuple[EpochLog, ...]) -> list[EpochLog]:
-    return [dataclasses.replace(log, seconds=0.0) for log in history]
 
 
 Straight = tuple[nn.Sequential, TrainResult, Path, Watch]
