@@ -16,10 +16,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # An empty file says that the environment is there; it is older than what it was made from when it must be made again.
 RUN_STAMP := $(VENV)/.edgeq-run
 BENCH_STAMP := $(VENV)/.edgeq-bench
+DOCS_STAMP := $(VENV)/.edgeq-docs
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
+.PHONY: help setup setup-dev demo test check docs bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,9 +36,13 @@ test: $(DEV_STAMP) ## run the tests
 	$(BIN)/python -m pytest
 
 check: $(DEV_STAMP) ## lint, formatting and types
-	$(BIN)/ruff check edgeq tests
-	$(BIN)/ruff format --check edgeq tests
+	$(BIN)/ruff check edgeq tests docs
+	$(BIN)/ruff format --check edgeq tests docs
 	$(BIN)/mypy
+
+docs: $(DOCS_STAMP) ## build the site into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(DEV_STAMP) ## what the regularizer adds to a training step, and what an export costs
 	$(BIN)/python tests/benchmarks/bench_regularizer.py
@@ -118,6 +123,10 @@ $(BENCH_STAMP): $(MADE_FROM) $(RUN_STAMP)
 	touch $@
 
 # After the other, also under -j: two pips in one environment do not go well.
+$(DOCS_STAMP): $(MADE_FROM) $(RUN_STAMP)
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 $(DEV_STAMP): $(MADE_FROM) $(RUN_STAMP)
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	touch $@

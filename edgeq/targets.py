@@ -222,7 +222,7 @@ def peak_ops(target: Target, data_type: PeakKey) -> float | None:
     """The peak rate in operations a second, in the convention of the paper's Table 1; None where none is known.
 
     ``clock / reciprocal throughput * lanes * cores``, one operation a multiply-accumulate, where the instruction is
-    known; else the vendor's figure, which may count two (:attr:`VendorPeak.ops_per_mac` says).
+    known; else the vendor's figure, which may count two (its ``ops_per_mac`` says).
 
     Source: Naumov et al. 2018, footnote 1 and Table 1.
     """

@@ -3,7 +3,7 @@
     time = cycles / clock / cores  +  bytes from memory / bandwidth of the memory
 
 Cycles are those of :mod:`edgeq.bench.block_cost`, bytes those of :mod:`edgeq.bench.memory_traffic`. What is in the
-model and what is not stands in ``docs/estimate.md``.
+model and what is not stands in ``docs/explanation/estimate.md``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/board.md does what it says: its programs are run as they stand, on a build's files."""
+"""docs/how-to/board.md does what it says: its programs are run as they stand, on a build's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import Build
 
-PAGE = Path(__file__).parents[2] / "docs" / "board.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "board.md"
 
 
 def program(language: str) -> str:
