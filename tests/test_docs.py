@@ -1,4 +1,4 @@
-"""The pages say what is so: commands parse, links lead somewhere, examples run, the recipe's table is the dataclasses'.
+"""The pages say what is so: links lead somewhere, examples run, the recipe's table is the dataclasses'.
 
 python tests/test_docs.py     writes the tables of docs/reference/recipe.md anew
 """
@@ -9,63 +9,18 @@ import ast
 import dataclasses
 import json
 import re
-import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
+from docs_pages import NAMES, PAGES, ROOT, blocks
 
 from edgeq import errors
-from edgeq.cli.main import COMMANDS, INTERRUPTED, cli
+from edgeq.cli.main import INTERRUPTED
 from edgeq.recipe import Recipe, _toml_value, recipe_from_dict
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 REMEDY = "run: python tests/test_docs.py"
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-
-
-def commands() -> list[tuple[str, str]]:
-    found = []
-    for path, name in zip(PAGES, NAMES, strict=True):
-        for block in blocks(path, "bash"):
-            for line in block.replace("\\\n", " ").splitlines():
-                if line.strip():
-                    found.append((name, line))
-    return found
-
-
-def parse(arguments: list[str]) -> None:
-    """Go through click's own parser, without calling the command."""
-    command: click.Command = cli
-    context = click.Context(cli)
-    while isinstance(command, click.Group) and arguments:
-        name, *arguments = arguments
-        found = command.get_command(context, name)
-        assert found is not None, f"no command {name}"
-        command = found
-    command.make_context(command.name, list(arguments))
-
-
-@pytest.mark.parametrize(("page", "line"), commands())
-def test_every_command_on_a_page_parses(page: str, line: str) -> None:
-    program, *arguments = shlex.split(line, comments=True)
-    assert program == "edgeq", page
-    parse(arguments)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_example_of_a_help_text_parses(name: str) -> None:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    for line in re.findall(r"edgeq .*", (command.epilog or "").replace("\\\n", " ")):
-        parse(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)

@@ -1,0 +1,186 @@
+"""Every command on a page is run, in a cheap variant, or stands in a table of those that are not, with the reason.
+
+A new command is run without being told to, in a folder that has what the pages name: photos, networks, builds.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from conftest import Build, Ended
+from docs_pages import ROOT, Shown, blocks, commands
+from PIL import Image
+
+from edgeq.cli.main import COMMANDS, cli
+
+# --- the tables ---------------------------------------------------------------------------------------------------
+
+TRAINING = "--data photos --image-size 16 --model nets.py:tiny --epochs 1 --batch-size 16"
+
+# What is put after a command's own words to make it cheap; the last word on an option counts.
+CHEAPER = {
+    "edgeq build": TRAINING,
+    "edgeq train": TRAINING,
+    "edgeq verify": "--reference-samples 8",
+}
+
+# Commands that are parsed and not run: what they look like, and why.
+PARSED_ONLY = {
+    r"edgeq (bench|peak) .*--via (ssh|adb)": "needs a board; tests/bench runs it over a real sshd and adb",
+    r"edgeq (bench|peak) ": "counts under QEMU or times this machine; CI has `make bench-qemu`, tests/bench the parts",
+    r"edgeq build .*cifar10": "trains for an hour; `make cifar10` is the same line",
+}
+
+# Programs of others, and who tries the lines that call them.
+OUTSIDE = {
+    "./classify": "tests/android/test_board_page.py",
+    "./gradlew": "needs Gradle and an Android SDK",
+    "LITERT": "tests/android/test_board_page.py has the flags",
+    "cd": "a change of folder",
+    "gcc": "tests/android/test_board_page.py",
+    "gradle": "needs Gradle",
+    "python3": "makes an environment",
+    "scp": "needs a board",
+    "venv/bin/pip": "downloads; on a board",
+    "venv/bin/python": "tests/android/test_board_page.py",
+}
+
+
+def words(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+def reason_not_run(line: str) -> str | None:
+    return next((reason for pattern, reason in PARSED_ONLY.items() if re.match(pattern, line)), None)
+
+
+def parse(arguments: list[str]) -> click.Context:
+    """Go through click's own parser, without calling the command."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group) and arguments:
+        name, *arguments = arguments
+        found = command.get_command(context, name)
+        assert found is not None, f"no command {name}"
+        command = found
+    return command.make_context(command.name, list(arguments))
+
+
+SHOWN = commands()
+EDGEQ = sorted({shown.line: shown for shown in SHOWN if words(shown.line)[0] == "edgeq"}.items())
+
+
+def cheap(line: str) -> list[str]:
+    """A command's arguments, cheaper ones added."""
+    arguments = words(line)[1:]
+    return [*arguments, *CHEAPER.get(f"edgeq {arguments[0]}", "").split()]
+
+
+def distinct() -> list[str]:
+    """The commands to run; of those that the cheaper words make equal but for the output folder, one."""
+    lines = {}
+    for line, _ in EDGEQ:
+        if reason_not_run(line) is None:
+            context = parse(cheap(line))
+            lines[context.info_name, repr(sorted({**context.params, "out": None}.items()))] = line
+    return sorted(lines.values())
+
+
+# --- parsed -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: f"{shown.page}: {shown.line}")
+def test_every_command_on_a_page_is_known(shown: Shown) -> None:
+    program, *arguments = words(shown.line)
+    if program == "edgeq":
+        parse(arguments)
+    elif program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert [word for word in arguments if "=" not in word and word not in targets] == []
+    else:
+        assert program.split("=")[0] in OUTSIDE, f"{program}: run it in a test, and say in OUTSIDE where"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_of_a_help_text_parses(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for line in re.findall(r"edgeq .*", (command.epilog or "").replace("\\\n", " ")):
+        parse(shlex.split(line)[1:])
+
+
+def test_no_row_of_the_tables_is_left_over() -> None:
+    lines = [shown.line for shown in SHOWN]
+    assert [pattern for pattern in PARSED_ONLY if not any(re.match(pattern, line) for line in lines)] == []
+    assert OUTSIDE.keys() - {words(line)[0].split("=")[0] for line in lines} == set()
+
+
+# --- run ----------------------------------------------------------------------------------------------------------
+
+BOARD = next(iter(blocks(ROOT / "docs" / "how-to" / "add-a-target.md", "toml")))
+TINY = next(block for block in blocks(ROOT / "docs" / "how-to" / "own-model.md", "python") if "def tiny" in block)
+
+
+@pytest.fixture(scope="module")
+def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the pages' commands name."""
+    from edgeq.cli.main import _run
+
+    folder = tmp_path_factory.mktemp("world")
+    write_photos(folder / "photos")
+    shutil.make_archive(str(folder / "photos"), "zip", folder, "photos")
+    (folder / "photos.toml").write_text('model = "nets.py:tiny"\n')
+    (folder / "my-board.toml").write_text(BOARD)
+    (folder / "my_package").mkdir()
+    for place in (folder / "nets.py", folder / "my_package" / "nets.py"):
+        place.write_text(TINY)
+    for name in ("demo", "photos"):
+        shutil.copytree(built.out, folder / "out" / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert _run([*["train", "--out", "out/trained", "-q"], *CHEAPER["edgeq train"].split()]) == 0
+        write_float_onnx(folder / "tiny.onnx")
+    shutil.copy(folder / "out" / "trained" / "checkpoint.safetensors", folder / "tiny.safetensors")
+    shutil.copy(built.out / "model.onnx", folder / "tiny_qdq.onnx")
+    return folder
+
+
+def write_float_onnx(path: Path) -> None:
+    import onnx_ir as ir
+
+    from edgeq.export.float_onnx import export_float
+    from edgeq.models.factory import call_factory
+
+    ir.save(export_float(call_factory("nets.py:tiny"), [(3, 16, 16)]), path)
+
+
+def write_photos(folder: Path) -> None:
+    """Ten classes, as the network of the page has."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 4), ("test", 2)):
+        for label in range(10):
+            place = folder / split / f"class{label}"
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(20 * label, 20 * label + 60, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+
+
+@pytest.mark.parametrize("line", distinct())
+def test_every_other_command_runs(
+    line: str, world: Path, edgeq: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.syspath_prepend(world)
+    arguments = cheap(line)
+    if "--resume" in arguments:
+        assert edgeq(*(word for word in arguments if word != "--resume")).code == 0
+    ended = edgeq(*arguments)
+    assert ended.code == 0, ended.err
