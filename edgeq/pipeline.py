@@ -186,6 +186,7 @@ def _export(
     logits: NDArray[np.float32],
     progress: Progress,
 ) -> Artifact:
+    from edgeq.android.names import app_name
     from edgeq.artifact import make_artifact
     from edgeq.export.activations import PIXEL_GRID
     from edgeq.export.float_onnx import export_float
@@ -204,7 +205,7 @@ def _export(
         pinned={"input": PIXEL_GRID},
         io=recipe.quantize.io,
         head="softmax" if scores else "none",
-        classifier=ImageClassifier(f"{recipe.model} on {data.name}", data.classes, scores=scores),
+        classifier=ImageClassifier(f"{app_name(recipe.model)} on {data.name}", data.classes, scores=scores),
         progress=progress,
     )
 
