@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeq.display.summary import Result, Summary, Table, table
 from edgeq.errors import FormatError
 
 __all__ = ["Inspection", "OperationRow", "TensorRow", "inspect_file"]
@@ -46,7 +48,7 @@ class OperationRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Result):
     """A file, taken apart.
 
     Attributes:
@@ -73,6 +75,7 @@ class Inspection:
 
     @property
     def constant_bytes(self) -> int:
+        """Bytes of all constants."""
         return sum(row.size_bytes for row in self.tensors)
 
     @property
@@ -90,7 +93,48 @@ class Inspection:
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
         return sum(row.macs for row in self.operations)
+
+    def summary(self) -> Summary:
+        ends = [(word, row) for word, rows in (("input", self.inputs), ("output", self.outputs)) for row in rows]
+        rows = [[item.kind, item.output, _typed(item.dtype, item.shape), f"{item.macs:,}"] for item in self.operations]
+        return (
+            f"{self.path}: {self.format}, {self.size_bytes:,} bytes, {self.macs:,} multiply-accumulates",
+            *(f"  {word:6}  {row.name}  {_typed(row.dtype, row.shape)}  {row.grid}".rstrip() for word, row in ends),
+            *(f"  {key}: {_fact(value)}" for key, value in self.facts.items() if value),
+            f"  int8: {100 * self.int8_share_of_constants:.1f} % of {self.constant_bytes:,} constant bytes, "
+            f"{100 * self.integer_share_of_operations:.1f} % of {len(self.operations)} operations are integer",
+            table("", ["operation", "output", "", "MACs"], rows, right={3}),
+        )
+
+    def tensor_table(self) -> Table:
+        """Every tensor with its grid and size."""
+        rows = [
+            [row.name, _typed(row.dtype, row.shape), f"{row.size_bytes:,}" if row.size_bytes else "", row.grid]
+            for row in self.tensors
+        ]
+        return table("", ["tensor", "", "bytes", "grid: real ="], rows, right={2})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes, and what is computed of them."""
+        return dataclasses.asdict(self) | {
+            "counts": self.counts,
+            "constant_bytes": self.constant_bytes,
+            "int8_share_of_constants": self.int8_share_of_constants,
+            "integer_share_of_operations": self.integer_share_of_operations,
+            "macs": self.macs,
+        }
+
+
+def _typed(dtype: str, shape: tuple[int | str, ...]) -> str:
+    return f"{dtype} {'x'.join(map(str, shape)) if shape else 'scalar'}"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} ({size} bytes)" for key, size in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def inspect_file(path: Path) -> Inspection:

@@ -11,17 +11,22 @@ from onnx.external_data_helper import uses_external_data
 
 from edgeq.errors import FormatError
 
-__all__ = ["load_onnx", "simplify"]
+__all__ = ["load_onnx", "shown_source", "simplify"]
 
 MAX_FILE_BYTES = 2**31 - 1
 OPSETS = range(13, 24)  # 13: the first with a QuantizeLinear a channel; 23: the newest that onnxruntime 1.22 runs
 
 
-def load_onnx(path: Path) -> ir.Model:
+def shown_source(source: Path | onnx.ModelProto) -> Path:
+    """How messages name a model: its file, or its graph's name."""
+    return source if isinstance(source, Path) else Path(source.graph.name or "the ONNX model")
+
+
+def load_onnx(source: Path | onnx.ModelProto) -> ir.Model:
     """Read a model.
 
     Args:
-        path: a file of at most 2 GiB without external data, opset 13 to 23.
+        source: a file of at most 2 GiB without external data, opset 13 to 23; or a model in memory, which is copied.
 
     Returns:
         The model, with constants folded into initializers, shapes inferred and a symbolic batch set to 1.
@@ -29,7 +34,7 @@ def load_onnx(path: Path) -> ir.Model:
     Raises:
         FormatError: it cannot be read, is no valid ONNX, uses external data or another opset.
     """
-    proto = _read(path)
+    path, proto = shown_source(source), _read(source)
     opset = next((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), 0)
     if opset not in OPSETS:
         wanted = f"{OPSETS.start} to {OPSETS.stop - 1}"
@@ -53,7 +58,12 @@ def load_onnx(path: Path) -> ir.Model:
     return model
 
 
-def _read(path: Path) -> Any:
+def _read(source: Path | onnx.ModelProto) -> Any:
+    if not isinstance(source, Path):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(source)
+        return copy
+    path = source
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from edgeq.manifest import artifact_entries, layer_entries, write_manifest
 from edgeq.outputs import OUTPUTS, build_manifest, manifest_head, write_artifact, write_report
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe, recipe_to_toml
+from edgeq.results import BuildResult
 from edgeq.stages import StageClock
 from edgeq.targets import load_target
 from edgeq.workspace import Workspace, open_workspace
@@ -33,24 +33,7 @@ if TYPE_CHECKING:
     from edgeq.train import TrainResult
     from edgeq.verify import Verification
 
-__all__ = ["BuildResult", "build", "calibration_samples", "train_only"]
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """A finished build.
-
-    Attributes:
-        out: the output folder.
-        manifest: what its ``manifest.json`` says.
-        verification: what was compared, in full.
-        notes: what the user should know of the conversion.
-    """
-
-    out: Path
-    manifest: dict[str, Any]
-    verification: Verification
-    notes: tuple[str, ...]
+__all__ = ["build", "calibration_samples", "train_only"]
 
 
 def build(

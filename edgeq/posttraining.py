@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,19 +22,23 @@ from edgeq.stages import StageClock
 from edgeq.workspace import CHECKPOINTS, Workspace, open_workspace
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
+    from torch import nn
 
     from edgeq.artifact import Artifact
     from edgeq.calibrate import CalibrationRecipe
     from edgeq.tflite.convert import Conversion, Interface
     from edgeq.verify import LayerParity
 
-__all__ = ["ExportRequest", "convert_file", "export_module", "quantize_file"]
+__all__ = ["CalibrationData", "ExportRequest", "convert_file", "export_module", "quantize_file"]
 
 OUTPUTS = ("model.tflite", "model.onnx", "grid.safetensors")
 PARITY_SAMPLES = 4
 
 Samples = dict[str, NDArray[np.float32]]
+CalibrationData = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
+"""Images, a .npz, the array [samples, ...] of a single input, or an array by input name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,15 @@ class ExportRequest:
     """How a network that was not trained here is exported.
 
     Attributes:
-        calibration_data: a folder or archive of images, or a .npz with a float32 array an input.
+        calibration_data: a folder or archive of images, a .npz with a float32 array an input, or such arrays: one
+            [samples, ...] of a single input, or one by input name.
         calibration: a recipe of ``calibration/`` by name, or a TOML file.
         grid: bits and function of the weights.
         per_channel: one step an output channel (after the batch-norm fold) or one a tensor (before it).
         io: type of the file's ends; None: uint8 for images, int8 for arrays.
     """
 
-    calibration_data: str
+    calibration_data: CalibrationData
     calibration: str = "minmax"
     grid: Grid = dataclasses.field(default_factory=Grid)
     per_channel: bool = True
@@ -56,25 +62,26 @@ class ExportRequest:
 
 
 def export_module(
-    model_name: str,
+    source: str | nn.Module,
     input_shapes: Sequence[tuple[int, ...]],
     request: ExportRequest,
     out: Path,
     *,
     checkpoint: Path | None = None,
-    grid_file: Path | None = None,
+    grid_file: Path | Mapping[str, QuantizedWeight] | None = None,
     classes: int = 10,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """``edgeq export``: a PyTorch network to int8 TFLite and ONNX.
 
     Args:
-        model_name: a built-in name, ``package.module:factory`` or ``FILE.py:factory``.
+        source: a built-in name, ``package.module:factory``, ``FILE.py:factory``, or a module, which is copied.
         input_shapes: of each input, without the batch.
         request: calibration, grid and interface.
         out: the output folder, written whole or not at all.
         checkpoint: weights to load (safetensors).
-        grid_file: a ``grid.safetensors`` of a training, whose codes are kept; ``request.grid`` is then not used.
+        grid_file: a ``grid.safetensors`` of a training, or what is in it: these codes are kept; ``request.grid`` is
+            then not used.
         classes: outputs of a built-in network.
         progress: shown.
 
@@ -85,33 +92,36 @@ def export_module(
     with _workspace(out) as work:
         with clock.stage("model", "Network"):
             float_model, trained = _float_module(
-                model_name, input_shapes, request, checkpoint, grid_file, classes, clock.progress
+                source, input_shapes, request, checkpoint, grid_file, classes, clock.progress
             )
-        return _quantize(float_model, trained, request, work, clock, model_name)
+        name = source if isinstance(source, str) else type(source).__name__
+        return _quantize(float_model, trained, request, work, clock, name)
 
 
-def quantize_file(path: Path, request: ExportRequest, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
-    """``edgeq quantize``: a float ONNX file to int8 TFLite and ONNX.
+def quantize_file(
+    source: Path | onnx.ModelProto, request: ExportRequest, out: Path, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """``edgeq quantize``: a float ONNX model to int8 TFLite and ONNX.
 
     Returns:
         The manifest.
     """
-    from edgeq.onnx_file import load_onnx
+    from edgeq.onnx_file import load_onnx, shown_source
 
     clock = StageClock(progress or Silent())
     with _workspace(out) as work:
         with clock.stage("model", "Network"):
-            model = load_onnx(path)
+            model = load_onnx(source)
             if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
-                raise ExportError("is quantized already", where=path, remedy="use edgeq convert")
-        return _quantize(model, {}, request, work, clock, path.name)
+                raise ExportError("is quantized already", where=shown_source(source), remedy="use edgeq convert")
+        return _quantize(model, {}, request, work, clock, shown_source(source).name)
 
 
-def convert_file(path: Path, out: Path, *, io: Interface = "int8") -> Conversion:
-    """``edgeq convert``: a QDQ ONNX file to a .tflite file, its codes and scales kept.
+def convert_file(source: Path | onnx.ModelProto, out: Path, *, io: Interface = "int8") -> Conversion:
+    """``edgeq convert``: a QDQ ONNX model to a .tflite file, its codes and scales kept.
 
     Args:
-        path: the ONNX file.
+        source: the ONNX file, or the model.
         out: the .tflite file; replaced at once when done.
         io: type of the file's ends.
 
@@ -124,7 +134,7 @@ def convert_file(path: Path, out: Path, *, io: Interface = "int8") -> Conversion
     from edgeq.tflite.convert import convert_qdq
     from edgeq.verify.litert import load
 
-    conversion = convert_qdq(load_onnx(path), io=io)
+    conversion = convert_qdq(load_onnx(source), io=io)
     content = tflite_bytes(conversion.graph, None)
     load(content)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -147,11 +157,11 @@ def _workspace(out: Path) -> Iterator[Workspace]:
 
 
 def _float_module(
-    name: str,
+    source: str | nn.Module,
     input_shapes: Sequence[tuple[int, ...]],
     request: ExportRequest,
     checkpoint: Path | None,
-    grid_file: Path | None,
+    grid_file: Path | Mapping[str, QuantizedWeight] | None,
     classes: int,
     progress: Progress,
 ) -> tuple[ir.Model, dict[str, QuantizedWeight]]:
@@ -160,20 +170,22 @@ def _float_module(
     from edgeq.models.factory import call_factory
     from edgeq.snap import load_grid, put_codes, require_exported, snap
 
-    if name in MODELS or ":" not in name:
+    if not isinstance(source, str):
+        model = copy.deepcopy(source).float().cpu()
+    elif source in MODELS or ":" not in source:
         if len(input_shapes) != 1 or len(input_shapes[0]) != 3:
-            raise ModelError("a built-in network takes one image", where=name, got=input_shapes, wanted="C,H,W")
+            raise ModelError("a built-in network takes one image", where=source, got=input_shapes, wanted="C,H,W")
         channels, height, width = input_shapes[0]
-        model = create_model(name, num_classes=classes, input_shape=(channels, height, width), seed=0)
+        model = create_model(source, num_classes=classes, input_shape=(channels, height, width), seed=0)
     else:
-        model = call_factory(name).float().cpu()
+        model = call_factory(source).float().cpu()
     if checkpoint is not None:
         load_weights(model, checkpoint)
-    elif name in MODELS:
+    elif isinstance(source, str) and source in MODELS:
         progress.warn("no --checkpoint is given: the weights are those of an untrained network")
     trained: dict[str, QuantizedWeight] = {}
     if grid_file is not None:
-        trained = load_grid(grid_file)
+        trained = load_grid(grid_file) if isinstance(grid_file, Path) else dict(grid_file)
         put_codes(model, trained)
     elif not request.per_channel:
         trained = snap(model, request.grid)
@@ -257,7 +269,7 @@ def _samples(
     model: ir.Model, request: ExportRequest, calibration: CalibrationRecipe, progress: Progress
 ) -> tuple[Samples, bool]:
     """The calibration set by input name, and whether it is images."""
-    from edgeq.data import load_arrays, load_images, normalize
+    from edgeq.data import load_arrays, load_images, normalize, require_arrays
 
     shapes: dict[str, tuple[int, ...]] = {}
     for value in model.graph.inputs:
@@ -265,9 +277,13 @@ def _samples(
         if not all(isinstance(size, int) for size in sizes):
             raise ExportError("an input's shape is not fixed", where=value.name, got=value.shape)
         shapes[str(value.name)] = tuple(int(size) for size in sizes)  # type: ignore[arg-type]
-    path = Path(request.calibration_data)
-    if path.suffix == ".npz":
-        arrays = load_arrays(path, list(shapes.items()))
+    given = request.calibration_data
+    if not isinstance(given, str | Path) or Path(given).suffix == ".npz":
+        names_and_shapes = list(shapes.items())
+        if isinstance(given, str | Path):
+            arrays = load_arrays(Path(given), names_and_shapes)
+        else:
+            arrays = require_arrays(given, names_and_shapes)
         count = len(next(iter(arrays.values())))
         chosen = np.linspace(0, count - 1, min(count, calibration.samples)).round().astype(np.intp)
         return {name: array[chosen] for name, array in arrays.items()}, False
@@ -275,12 +291,12 @@ def _samples(
     if others or len(shape) != 3:
         raise DataError(
             "images calibrate a network of one image",
-            where=request.calibration_data,
+            where=given,
             got=f"inputs {', '.join(f'{key} {list(size)}' for key, size in shapes.items())}",
             remedy="give a .npz with an array an input",
         )
     images = load_images(
-        request.calibration_data,
+        str(given),
         size=(shape[1], shape[2]),
         channels=shape[0],
         limit=calibration.samples,

@@ -278,13 +278,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError("is no valid TOML", where=path, got=error) from error
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file.
+
+    Args:
+        path: a TOML file; what it leaves out keeps its default.
+
+    Returns:
+        The recipe, checked.
 
     Raises:
         RecipeError: unreadable, no TOML, an unknown key, or a value of the wrong type or range.
     """
-    return recipe_from_dict(read_toml(path), where=str(path))
+    return recipe_from_dict(read_toml(Path(path)), where=str(path))
 
 
 def recipe_from_dict(table: dict[str, Any], *, where: str = "recipe") -> Recipe:

@@ -120,8 +120,12 @@ def put_codes(model: nn.Module, table: Mapping[str, QuantizedWeight]) -> None:
             module.weight.copy_(torch.from_numpy(weight.values))
 
 
-def save_grid(table: Mapping[str, QuantizedWeight], path: Path) -> None:
+def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
     """Write ``L.codes`` int8 and ``L.step`` float32 for each layer L; bits and function go into the header.
+
+    Args:
+        table: codes and steps by layer name, as :func:`snap` returns them.
+        path: the file, ``grid.safetensors`` by custom.
 
     Raises:
         FormatError: the file cannot be written.
@@ -139,8 +143,14 @@ def save_grid(table: Mapping[str, QuantizedWeight], path: Path) -> None:
         raise FormatError("cannot be written", where=path, got=error) from error
 
 
-def load_grid(path: Path) -> dict[str, QuantizedWeight]:
+def load_grid(path: str | Path) -> dict[str, QuantizedWeight]:
     """Read a ``grid.safetensors``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Codes and steps by layer name.
 
     Raises:
         FormatError: it cannot be read, is no safetensors file, or its tensors are not codes and steps.
@@ -166,7 +176,7 @@ def load_grid(path: Path) -> dict[str, QuantizedWeight]:
     return {name: _checked_layer(tensors, name, grid, path) for name in names}
 
 
-def _checked_layer(tensors: Mapping[str, Any], name: str, grid: Grid, path: Path) -> QuantizedWeight:
+def _checked_layer(tensors: Mapping[str, Any], name: str, grid: Grid, path: str | Path) -> QuantizedWeight:
     codes, step = tensors[f"{name}.codes"], tensors.get(f"{name}.step")
     where = f"{path}: {name}"
     if step is None or codes.dtype != np.int8 or step.dtype != np.float32 or codes.ndim < 2:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from edgeq.cost_table import Cost, Pipeline, check_costs, check_interval
@@ -204,17 +205,20 @@ def list_targets() -> list[str]:
     return data_names("targets")
 
 
-def load_target(name_or_path: str) -> Target:
+def load_target(name_or_path: str | Path) -> Target:
     """Read a device.
 
     Args:
         name_or_path: a name of :func:`list_targets`, or a path to one's own TOML file.
 
+    Returns:
+        Its figures, checked.
+
     Raises:
         RecipeError: no such name or file, no TOML, an unknown key (the nearest is named), a value of the wrong type or
             range, or a figure without a source.
     """
-    path = find_data_file("targets", name_or_path)
+    path = find_data_file("targets", str(name_or_path))
     return table_to_dataclass(Target, read_toml(path), where=str(path))
 
 

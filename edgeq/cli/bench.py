@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeq.cli.bench_tables import print_comparison, print_emulation, print_measurement, print_operations
-from edgeq.cli.console import showing_progress
+from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
+from edgeq.display.progress import showing_progress
 
 if TYPE_CHECKING:
-    from edgeq.bench.board import Measured
-    from edgeq.bench.reference import Reference
-    from edgeq.bench.result import Emulation
-    from edgeq.progress import Progress
-    from edgeq.targets import Target
+    from edgeq.bench.artifact import BenchResult
 
 __all__ = ["command"]
 
@@ -80,47 +72,36 @@ def command(
     **options: Any,
 ) -> None:
     """What an artifact costs on a device: counted and estimated under QEMU, or measured on a board."""
+    from edgeq.api import bench
+    from edgeq.bench.artifact import BenchRequest
     from edgeq.bench.transport import parse_via
-    from edgeq.targets import load_target
 
     parse_via(via)  # before anything repeats it: it refuses a password
     _check_usage(targets, via, compare, options)
     for path in (save, options["roofline"]):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)  # not after minutes of work
-    devices = [load_target(name) for name in targets]
     recorded = _baseline(options)
-    paths = [artifact] if compare is None else [artifact, compare]
+    request = BenchRequest(
+        via=via,
+        float_twin=float_twin,
+        lanes=options["lanes"],
+        operations=options["operations"],
+        threads=options["threads"],
+        runs=options["runs"],
+        warm_up=options["warm_up"],
+        cores=options["cores"],
+        timeout_s=options["timeout"],
+        allow_noisy=options["allow_noisy"],
+    )
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        alone = via == "qemu" and options["operations"]
-        references = [_reference(path, float_twin, alone, progress) for path in paths]
-        if via == "qemu":
-            emulations = [_emulate(reference, devices, options["lanes"], progress) for reference in references]
-            results: list[Any] = [item for part in emulations for item in part]
-        else:
-            results = [_measure(reference, devices[0], via, options, progress) for reference in references]
-    document = json.dumps([dataclasses.asdict(item) for item in results], indent=2)
+        result = bench(artifact, targets, request, compare=compare, check=False, progress=progress)
     if save is not None:
-        save.write_text(document + "\n", encoding="utf-8")
-    if as_json:
-        click.echo(document)
-    if via == "qemu":
-        if not as_json:
-            _print_emulations(*emulations)
-        _judge(results, devices * len(paths))
-        _keep(emulations[0], devices, recorded, options)
-    else:
-        for item in results:
-            if not as_json:
-                print_measurement(item)
-            _judge_board(item)
-        if len(results) == 2 and not as_json:
-            ratio = results[1].measurement.latency.p50.value_ns / results[0].measurement.latency.p50.value_ns
-            click.echo(f"second / first at the median: x{ratio:.3f}")
-    if (artifact / "manifest.json").is_file() and not float_twin:
-        from edgeq.bench.record import record
-
-        record(artifact, results[: len(results) // len(paths)])
+        save.write_text(result.to_json() + "\n", encoding="utf-8")
+    print_result(result, as_json=as_json)
+    result.check()  # after the figures, so that there is something to look at
+    _keep(result, recorded, options)
+    result.record()
 
 
 def _check_usage(targets: tuple[str, ...], via: str, compare: Path | None, options: dict[str, Any]) -> None:
@@ -139,70 +120,6 @@ def _check_usage(targets: tuple[str, ...], via: str, compare: Path | None, optio
             raise click.UsageError(f"--{name.removesuffix('s')} is for --via qemu.")
 
 
-def _reference(path: Path, float_twin: bool, operations: bool, progress: Progress) -> Reference:
-    from edgeq.bench.reference import make_reference
-
-    progress.stage(f"What {path} computes here")
-    if not float_twin:
-        return make_reference(path, operations=operations)
-    from edgeq.bench.float_twin import float_twin as twin_of
-    from edgeq.tflite.read import read_file
-    from edgeq.tflite.write import write_graph
-
-    model = path / "model.tflite" if path.is_dir() else path
-    with tempfile.TemporaryDirectory(prefix="edgeq-twin-") as folder:
-        twin = Path(folder) / f"{model.stem}-float.tflite"
-        twin.write_bytes(write_graph(twin_of(read_file(model))))
-        return make_reference(twin, operations=operations)
-
-
-def _emulate(
-    reference: Reference, devices: Sequence[Target], lanes: tuple[str, ...], progress: Progress
-) -> list[Emulation]:
-    from edgeq.bench.emulate import emulate
-
-    found = []
-    for device in devices:
-        progress.stage(f"{device.name} under QEMU")
-        found.append(emulate(reference, device, lanes=lanes, progress=progress))
-    return found
-
-
-def _measure(reference: Reference, device: Target, via: str, options: dict[str, Any], progress: Progress) -> Measured:
-    from edgeq.bench.board import measure_artifact
-    from edgeq.bench.measure import Settings
-
-    return measure_artifact(
-        reference,
-        device,
-        via,
-        threads=options["threads"],
-        runs=options["runs"],
-        warm_up=options["warm_up"],
-        settings=Settings(cores=options["cores"], timeout_s=options["timeout"], allow_noisy=options["allow_noisy"]),
-        progress=progress,
-    )
-
-
-# What is wrong is told last, so that the figures it shows in are there to look at.
-
-
-def _judge(found: Sequence[Emulation], devices: Sequence[Target]) -> None:
-    from edgeq.bench.agreement import check_agreement
-    from edgeq.bench.emulate import check_dot_product
-
-    for emulation, device in zip(found, devices, strict=True):
-        for row in emulation.lanes:
-            check_agreement(row.agreement, f"{row.lane} on {device.name}", exact=row.exact)
-        check_dot_product(emulation, device)
-
-
-def _judge_board(found: Measured) -> None:
-    from edgeq.bench.agreement import check_agreement
-
-    check_agreement(found.agreement, f"{found.lane} on {found.measurement.via}", exact=True)
-
-
 def _baseline(options: dict[str, Any]) -> dict[str, int] | None:
     if options["baseline"] is None or options["record_baseline"]:
         return None
@@ -212,31 +129,12 @@ def _baseline(options: dict[str, Any]) -> dict[str, int] | None:
     return recorded
 
 
-def _keep(
-    found: Sequence[Emulation], devices: Sequence[Target], recorded: dict[str, int] | None, options: dict[str, Any]
-) -> None:
+def _keep(result: BenchResult, recorded: dict[str, int] | None, options: dict[str, Any]) -> None:
     from edgeq.bench.baseline import check_baseline, write_baseline
 
     if options["roofline"] is not None:
-        from edgeq.bench.roofline import draw_roofline, make_roofline
-
-        drawing = draw_roofline(make_roofline(found[0].lanes[0], devices[0]))
-        options["roofline"].write_text(drawing, encoding="utf-8")
+        options["roofline"].write_text(result.roofline(), encoding="utf-8")
     if options["record_baseline"]:
-        write_baseline(found, options["baseline"])
+        write_baseline(result.emulations, options["baseline"])
     elif recorded is not None:
-        check_baseline(found, recorded)
-
-
-def _print_emulations(first: Sequence[Emulation], second: Sequence[Emulation] = ()) -> None:
-    from edgeq.bench.compare import compare_lanes, costliest
-
-    for found in (*first, *second):
-        print_emulation(found)
-    if not second:
-        for found in first:
-            print_operations(found)
-    for one, other in zip(first, second, strict=False):
-        for lane, peer in zip(one.lanes, other.lanes, strict=True):
-            pairs = compare_lanes(lane, peer)
-            print_comparison(lane.lane, one.target, pairs, costliest(pairs))
+        check_baseline(result.emulations, recorded)

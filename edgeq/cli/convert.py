@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from edgeq.cli.console import print_result
 
 if TYPE_CHECKING:
     from edgeq.tflite.convert import Interface
@@ -23,14 +24,10 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(model: Path, out: Path, io: Interface, as_json: bool) -> None:
     """A QDQ ONNX model to int8 TFLite, codes and scales kept."""
-    from edgeq.posttraining import convert_file
+    from edgeq.api import convert
 
-    conversion = convert_file(model, out, io=io)
-    size = out.stat().st_size
-    if as_json:
-        document = {"path": str(out), "bytes": size, "operators": len(conversion.graph.operators)}
-        click.echo(json.dumps({**document, "notes": list(conversion.notes)}, indent=2))
-        return
-    for note in conversion.notes:
-        click.echo(f"{click.style('note:', fg='yellow')} {note}", err=True)
-    click.echo(f"{out}  {size / 1000:,.0f} kB, {len(conversion.graph.operators)} operations")
+    result = convert(model, out, io=io)
+    if not as_json:
+        for note in result.notes:
+            click.echo(f"{click.style('note:', fg='yellow')} {note}", err=True)
+    print_result(result, as_json=as_json)

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from edgeq.cli.console import showing_progress
+from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
-from edgeq.cli.quantize import print_manifest, quantize_options, request_from_options
+from edgeq.cli.quantize import quantize_options, request_from_options
+from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
 
@@ -57,16 +58,16 @@ def command(
 ) -> None:
     """Any PyTorch network to int8 TFLite and ONNX."""
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.posttraining import export_module
+        from edgeq.api import export
 
-        manifest = export_module(
+        result = export(
             model,
             shapes,
             request_from_options(options),
             out,
             checkpoint=checkpoint,
-            grid_file=grid_file,
+            grid=grid_file,
             classes=classes,
             progress=progress,
         )
-    print_manifest(manifest, out, as_json)
+    print_result(result, as_json=as_json)

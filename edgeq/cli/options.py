@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgeq.cli.console import Verbosity
+from edgeq.display.progress import Verbosity
 from edgeq.errors import RecipeError
 from edgeq.recipe import Recipe, read_toml, recipe_from_dict
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeq.cli.console import showing_progress
+from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
+from edgeq.display.progress import showing_progress
 
 if TYPE_CHECKING:
     from edgeq.posttraining import ExportRequest
 
-__all__ = ["command", "print_manifest", "quantize_options", "request_from_options"]
+__all__ = ["command", "quantize_options", "request_from_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -60,20 +60,6 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
     )
 
 
-def print_manifest(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(manifest, indent=2))
-        return
-    sizes = {item["path"]: item["bytes"] for item in manifest["artifacts"]}
-    parity = manifest["parity"]
-    click.echo(f"{out}/model.tflite  {sizes['model.tflite'] / 1000:,.0f} kB")
-    click.echo(f"{out}/model.onnx    {sizes['model.onnx'] / 1000:,.0f} kB")
-    click.echo(
-        f"layers differ by {parity['max_code_difference']} code at most between runtimes; "
-        f"{parity['codes_kept']:,} of {parity['codes']:,} integers in both files"
-    )
-
-
 @click.command("quantize", epilog="Example: edgeq quantize model.onnx --calibration-data photos/ --out out/model")
 @click.argument("model", type=click.Path(path_type=Path))
 @quantize_options
@@ -81,7 +67,7 @@ def print_manifest(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
 def command(model: Path, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
     """A float ONNX model to int8 TFLite and ONNX (post-training)."""
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.posttraining import quantize_file
+        from edgeq.api import quantize
 
-        manifest = quantize_file(model, request_from_options(options), out, progress=progress)
-    print_manifest(manifest, out, as_json)
+        result = quantize(model, request_from_options(options), out, progress=progress)
+    print_result(result, as_json=as_json)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeq.cli.console import showing_progress
+from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
+from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
 
@@ -28,11 +28,7 @@ def command(
     """
     recipe = recipe_from_options(recipe_file, options)
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.pipeline import train_only
+        from edgeq.api import train
 
-        manifest = train_only(recipe, out, resume=resume, progress=progress)
-    if as_json:
-        click.echo(json.dumps(manifest, indent=2))
-    else:
-        accuracy = manifest["accuracy"]
-        click.echo(f"float {accuracy['float']:.2f} %, snapped {accuracy['snapped']:.2f} %, in {out}")
+        result = train(recipe, out, resume=resume, progress=progress)
+    print_result(result, as_json=as_json)

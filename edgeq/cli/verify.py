@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import click
 
-from edgeq.cli.console import print_table, showing_progress
+from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
+from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
 
@@ -28,45 +27,7 @@ def command(
     integers byte for byte.
     """
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.reverify import verify_build
+        from edgeq.api import verify
 
-        found = verify_build(folder, data=data, reference_samples=reference_samples, progress=progress)
-    if as_json:
-        document = {
-            "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
-            "parity": {
-                "max_code_difference": found.max_code_difference,
-                "top1_agreement": found.top1_agreement,
-                "reference_agreement": found.reference_agreement,
-                "codes": found.codes,
-                "codes_kept": found.codes,
-                "layers": [dataclasses.asdict(layer) for layer in found.layers],
-            },
-        }
-        click.echo(json.dumps(document, indent=2))
-        return
-    names = {
-        "float": "PyTorch, float",
-        "snapped": "PyTorch, snapped",
-        "onnx": "onnxruntime",
-        "tflite": "LiteRT, XNNPACK",
-        "reference": "LiteRT, reference kernels",
-    }
-    rows = [
-        [label, f"{found.accuracy[key]:.2f} %", str(found.reference_samples if key == "reference" else found.samples)]
-        for key, label in names.items()
-    ]
-    print_table("", ["runtime", "accuracy", "images"], rows, right={1, 2})
-    layer_rows = [
-        [
-            layer.name,
-            layer.operation,
-            "-" if layer.onnx_difference is None else str(layer.onnx_difference),
-            str(layer.xnnpack_difference),
-            "yes" if layer.delegated else f"no: {layer.reason}",
-        ]
-        for layer in found.layers
-    ]
-    columns = ["layer", "operation", "onnxruntime", "XNNPACK", "taken by XNNPACK"]
-    print_table("Largest difference in codes from LiteRT's reference kernels", columns, layer_rows, right={2, 3})
-    click.echo(f"{found.codes:,} of {found.codes:,} trained integers in both files, byte for byte")
+        result = verify(folder, data=data, reference_samples=reference_samples, progress=progress)
+    print_result(result, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeq.data.arrays import load_arrays
+from edgeq.data.arrays import load_arrays, require_arrays
 from edgeq.data.batch import PIXEL_SCALE, PIXEL_ZERO, augment, normalize
 from edgeq.data.image_data import ImageData
 from edgeq.data.load import load_data
@@ -17,4 +17,5 @@ __all__ = [
     "load_data",
     "load_images",
     "normalize",
+    "require_arrays",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from edgeq.data.members import shown
 from edgeq.data.zip_archive import open_zip
 from edgeq.errors import DataError
 
-__all__ = ["load_arrays"]
+__all__ = ["load_arrays", "require_arrays"]
 
 _FLOATS = ("float32", "float64")
 _SINGLE = "inputs"
+_MEMORY = "the calibration data"
 
 
 def load_arrays(path: Path, names_and_shapes: Sequence[tuple[str, tuple[int, ...]]]) -> dict[str, NDArray[np.float32]]:
@@ -45,11 +46,45 @@ def load_arrays(path: Path, names_and_shapes: Sequence[tuple[str, tuple[int, ...
                 got = ", ".join(shown(key) for key in sorted(infos)[:8]) or "no arrays"
                 raise DataError("an input's array is missing", where=path, got=got, wanted=name)
             arrays[name] = _load(archive, infos[key], shape, f"{path}: {key}")
+    _check_counts(arrays, str(path))
+    return arrays
+
+
+def require_arrays(
+    given: NDArray[Any] | Mapping[str, NDArray[Any]], names_and_shapes: Sequence[tuple[str, tuple[int, ...]]]
+) -> dict[str, NDArray[np.float32]]:
+    """Arrays in memory, held to what :func:`load_arrays` demands of a file.
+
+    Args:
+        given: an array by input name, or that of a single input alone; a torch tensor is an array, too.
+        names_and_shapes: each input's name and the shape of one sample, without the batch dimension.
+
+    Returns:
+        For each input name float32 [S, *shape], the same S for all.
+
+    Raises:
+        DataError: an array is missing, empty, of another shape or type, or has NaN or infinite values.
+    """
+    single = names_and_shapes[0][0] if len(names_and_shapes) == 1 else ""
+    table = given if isinstance(given, Mapping) else {single or "the array": given}
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for name, shape in names_and_shapes:
+        key = _SINGLE if name not in table and name == single else name
+        if key not in table:
+            got = ", ".join(shown(str(key)) for key in sorted(table)[:8]) or "no arrays"
+            raise DataError("an input's array is missing", where=_MEMORY, got=got, wanted=name)
+        array, where = np.asarray(table[key]), f"{_MEMORY}: {key}"
+        _check_kind(array.shape, array.dtype, shape, where)
+        arrays[name] = _finite(array, where)
+    _check_counts(arrays, _MEMORY)
+    return arrays
+
+
+def _check_counts(arrays: Mapping[str, NDArray[np.float32]], where: str) -> None:
     samples = {name: len(array) for name, array in arrays.items()}
     if len(set(samples.values())) > 1:
         got = ", ".join(f"{name}: {count}" for name, count in samples.items())
-        raise DataError("the inputs have different numbers of samples", where=path, got=got)
-    return arrays
+        raise DataError("the inputs have different numbers of samples", where=where, got=got)
 
 
 def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, ...], where: str) -> NDArray[np.float32]:
@@ -62,7 +97,11 @@ def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, ...
         raise
     except Exception as error:  # BadZipFile, zlib.error, EOFError, ValueError from numpy's header reader
         raise DataError("the array is truncated or corrupt", where=where, got=shown(str(error))) from error
-    array = np.ascontiguousarray(loaded, dtype=np.float32)
+    return _finite(loaded, where)
+
+
+def _finite(values: NDArray[Any], where: str) -> NDArray[np.float32]:
+    array = np.ascontiguousarray(values, dtype=np.float32)
     if bad := array.size - int(np.count_nonzero(np.isfinite(array))):
         got = f"{bad} of {array.size}"
         raise DataError("values are NaN, infinite or beyond float32", where=where, got=got, wanted="finite numbers")
@@ -76,6 +115,15 @@ def _check_header(stream: IO[bytes], file_bytes: int, shape: tuple[int, ...], wh
         raise ValueError(f".npy version {version}")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     declared, _, dtype = read(stream)
+    _check_kind(declared, dtype, shape, where)
+    size_bytes = math.prod(declared) * dtype.itemsize
+    if size_bytes > min(file_bytes, MAX_TOTAL_BYTES):
+        raise DataError("the array is truncated", where=where, got=f"{file_bytes} bytes", wanted=f"{size_bytes} bytes")
+    require_memory(2 * size_bytes, where=where, remedy="give fewer samples")
+
+
+def _check_kind(declared: tuple[int, ...], dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> None:
+    """Type and shape, and that there is a sample."""
     if dtype.name not in _FLOATS:
         raise DataError(
             "the array is of the wrong type",
@@ -87,9 +135,5 @@ def _check_header(stream: IO[bytes], file_bytes: int, shape: tuple[int, ...], wh
     if len(declared) != len(shape) + 1 or declared[1:] != shape:
         wanted = f"[samples, {', '.join(map(str, shape))}]"
         raise DataError("the array is of the wrong shape", where=where, got=list(declared), wanted=wanted)
-    size_bytes = math.prod(declared) * dtype.itemsize
-    if not size_bytes:
+    if not math.prod(declared):
         raise DataError("there are no samples", where=where, got=list(declared))
-    if size_bytes > min(file_bytes, MAX_TOTAL_BYTES):
-        raise DataError("the array is truncated", where=where, got=f"{file_bytes} bytes", wanted=f"{size_bytes} bytes")
-    require_memory(2 * size_bytes, where=where, remedy="give fewer samples")

@@ -15,6 +15,7 @@ from fake_adbd import FakeAdbd
 from transport_checks import CHECKS, gone, processes_with, script, wait_for
 
 from edgeq.bench.transport import Transport, open_transport, parse_via
+from edgeq.bench.transport import adb as adb_module
 from edgeq.bench.transport.adb import AdbTransport
 from edgeq.errors import EdgeqError, RecipeError
 
@@ -170,7 +171,7 @@ def test_without_adb_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest
 def test_an_adb_that_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path, "exec sleep 60", "adb")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("edgeq.bench.transport.adb._ADB_S", 0.2)
+    monkeypatch.setattr(adb_module, "_ADB_S", 0.2)
     assert "adb gave no answer in 0.2 s" in _fault("adb")
 
 

@@ -20,7 +20,7 @@ from transport_checks import CHECKS, gone, processes_with, script, wait_for
 
 from edgeq.bench.jobs import Job
 from edgeq.bench.measure import RunnerFiles, Settings, measure
-from edgeq.bench.transport import Transport, open_transport, parse_via
+from edgeq.bench.transport import Transport, open_transport, parse_via, ssh
 from edgeq.bench.transport.shell import ShellTransport
 from edgeq.errors import EdgeqError, RecipeError
 
@@ -208,7 +208,7 @@ def test_no_such_host(server: Server) -> None:
 def test_what_listens_is_no_ssh_server(
     server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edgeq.bench.transport.ssh._CONNECT_S", 0.5)
+    monkeypatch.setattr(ssh, "_CONNECT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         assert "no ssh connection" in _fault(server, via=f"ssh://127.0.0.1:{mute.getsockname()[1]}")
     assert capfd.readouterr().err == "", "paramiko's log stays silent"

@@ -83,8 +83,8 @@ def test_this_machine_is_measured(edgeq: Run, out: Path, tmp_path: Path) -> None
     arguments = ("--via", "local", "--target", "host", "--runs", 40, "--allow-noisy", "--save", saved, "--json", "-q")
     ended = edgeq("bench", out, *arguments)
     assert ended.code == 0, ended.err
-    (found,) = json.loads(ended.out)
-    assert json.loads(saved.read_text()) == [found]
+    (found,) = json.loads(ended.out)["results"]
+    assert json.loads(saved.read_text()) == {"results": [found]}
     measurement: dict[str, Any] = found["measurement"]
     assert (measurement["basis"], len(measurement["times_ns"])) == ("measured", 40)
     assert found["agreement"]["equal"]
@@ -125,7 +125,7 @@ def test_counting_recording_comparing_and_drawing(edgeq: Run, out: Path, tmp_pat
 
     again = edgeq(*arguments, "--json", "--no-operations")
     assert again.code == 0, again.err
-    (found,) = json.loads(again.out)
+    (found,) = json.loads(again.out)["results"]
     recorded = json.loads(baseline.read_text())["instructions"]
     assert (
         recorded
@@ -141,7 +141,7 @@ def test_counting_recording_comparing_and_drawing(edgeq: Run, out: Path, tmp_pat
     assert risen.code == 1
     assert "more instructions an inference than recorded" in risen.err
     assert "instructions  " in risen.out  # the figures are there all the same
-    assert json.loads((tmp_path / "kept.json").read_text())[0]["target"] == "cortex-a75"
+    assert json.loads((tmp_path / "kept.json").read_text())["results"][0]["target"] == "cortex-a75"
 
 
 @needs_compiler

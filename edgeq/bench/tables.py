@@ -1,4 +1,4 @@
-"""What ``edgeq bench`` prints."""
+"""What a bench found, in tables."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
-from edgeq.cli.console import print_table
+from edgeq.display.summary import Summary, Table, table
 
 if TYPE_CHECKING:
     from edgeq.bench.board import Measured
@@ -16,10 +14,10 @@ if TYPE_CHECKING:
     from edgeq.bench.estimate import Estimate
     from edgeq.bench.result import Agreement, EmulatedLane, Emulation
 
-__all__ = ["print_comparison", "print_emulation", "print_measurement", "print_operations"]
+__all__ = ["comparison_summary", "emulation_summary", "measurement_summary", "operations_summary"]
 
 
-def print_emulation(found: Emulation) -> None:
+def emulation_summary(found: Emulation) -> Summary:
     """One table a target: a column a lane."""
     rows = [["runtime", *(row.about for row in found.lanes)]]
     rows.append(["output", *(_agreement(row) for row in found.lanes)])
@@ -35,15 +33,16 @@ def print_emulation(found: Emulation) -> None:
     rows.append(["hot kernels", *(_kernels(row) for row in found.lanes)])
     rows.append(["estimate, one core", *(_estimate(row.estimate) for row in found.lanes)])
     undecoded = [row for row in found.lanes if row.counts.undecoded]
-    print_table("", [f"{found.target}, QEMU", *(row.lane for row in found.lanes)], rows)
-    for basis in dict.fromkeys(row.estimate.basis for row in found.lanes if row.estimate):
-        click.echo(basis)
-    for row in undecoded:
-        click.echo(f"{row.lane}: {row.counts.undecoded:,} instructions are not known to the disassembler", err=True)
+    return (
+        table("", [f"{found.target}, QEMU", *(row.lane for row in found.lanes)], rows),
+        *dict.fromkeys(row.estimate.basis for row in found.lanes if row.estimate),
+        *(f"{row.lane}: {row.counts.undecoded:,} instructions are not known to the disassembler" for row in undecoded),
+    )
 
 
-def print_operations(found: Emulation) -> None:
+def operations_summary(found: Emulation) -> Summary:
     """A row an operation: a count and a share a lane."""
+    parts: list[Table | str] = []
     for lane in found.lanes:
         if not lane.operations:
             continue
@@ -66,12 +65,13 @@ def print_operations(found: Emulation) -> None:
         ]
         title = f"{found.target}, {lane.lane}: operation by operation"
         columns = ["", "operation", "output", "MACs", "bytes", "instructions", "", "time", "of peak", "kernel"]
-        print_table(title, columns, rows, right={0, 3, 4, 5, 6, 7, 8})
+        parts.append(table(title, columns, rows, right={0, 3, 4, 5, 6, 7, 8}))
         apart = total / lane.counts.total - 1
-        click.echo(f"together {total:,} instructions, {100 * apart:+.1f} % of the whole file's")
+        parts.append(f"together {total:,} instructions, {100 * apart:+.1f} % of the whole file's")
+    return tuple(parts)
 
 
-def print_comparison(lane: str, target: str, pairs: Sequence[Pair], worst: Pair | None) -> None:
+def comparison_summary(lane: str, target: str, pairs: Sequence[Pair], worst: Pair | None) -> Summary:
     """A row an operation of either file, and a line about the one that costs."""
     rows = []
     for pair in pairs:
@@ -79,21 +79,21 @@ def print_comparison(lane: str, target: str, pairs: Sequence[Pair], worst: Pair 
         cells = ["" if value is None else f"{value:,}" for value in (first, second)]
         rows.append([pair.name, *cells, f"{pair.instructions:+,}"])
     columns = [f"{target}, {lane}", "first", "second", "second - first"]
-    print_table("", columns, rows, right={1, 2, 3})
+    shown = table("", columns, rows, right={1, 2, 3})
     if worst is None:
-        click.echo("both execute the same instructions, operation by operation")
-        return
+        return shown, "both execute the same instructions, operation by operation"
     total = sum(pair.first.counts.total for pair in pairs if pair.first) or 1
     more = "more" if worst.instructions > 0 else "fewer"
     only = "" if worst.first and worst.second else f", which only the {'first' if worst.first else 'second'} file has"
     share = 100 * abs(worst.instructions) / total
-    click.echo(
+    return (
+        shown,
         f"{worst.name}{only}: {abs(worst.instructions):,} {more} instructions in the second file, "
-        f"{share:.2f} % of the first"
+        f"{share:.2f} % of the first",
     )
 
 
-def print_measurement(found: Measured) -> None:
+def measurement_summary(found: Measured) -> Summary:
     """One table: time, its spread, and what the device was like."""
     measured = found.measurement
     latency, power = measured.latency, measured.power
@@ -112,7 +112,7 @@ def print_measurement(found: Measured) -> None:
     energy = measured.power_note if power is None else f"{1e3 * power.energy_j:.4g} mJ an inference ({power.sensor})"
     rows.append(["energy", energy])
     rows += [["not to be trusted", flag] for flag in measured.flags]
-    print_table("", [f"{found.target}, {measured.via}", "measured"], rows)
+    return (table("", [f"{found.target}, {measured.via}", "measured"], rows),)
 
 
 def _agreement(row: EmulatedLane) -> str:

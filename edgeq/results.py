@@ -1,0 +1,254 @@
+"""What the public functions return: frozen data that show themselves as the commands do. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeq.display.summary import Result, Summary, Table, table
+
+if TYPE_CHECKING:
+    from edgeq.verify.report import Verification
+
+__all__ = ["BuildResult", "ConvertResult", "ExportResult", "TrainingResult", "VerifyResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult(Result):
+    """A finished build.
+
+    Attributes:
+        out: the output folder.
+        manifest: what its ``manifest.json`` says.
+        verification: what was compared, in full.
+        notes: what the user should know of the conversion.
+    """
+
+    out: Path
+    manifest: dict[str, Any]
+    verification: Verification = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """``float``, ``snapped``, ``onnx`` and ``tflite``, in percent of the test images."""
+        return {name: self.manifest["accuracy"][name] for name in ("float", "snapped", "onnx", "tflite")}
+
+    @property
+    def tflite(self) -> Path:
+        """The TFLite file."""
+        return self.out / "model.tflite"
+
+    @property
+    def onnx(self) -> Path:
+        """The QDQ ONNX file."""
+        return self.out / "model.onnx"
+
+    def summary(self) -> Summary:
+        accuracy, parity = self.manifest["accuracy"], self.manifest["parity"]
+        sizes = {item["path"]: item["bytes"] for item in self.manifest["artifacts"]}
+        rows = [
+            ["PyTorch, float", f"{accuracy['float']:.2f} %", _kb(sizes.get("checkpoint.safetensors"))],
+            ["PyTorch, snapped to the grid", f"{accuracy['snapped']:.2f} %", ""],
+            ["ONNX int8, onnxruntime", f"{accuracy['onnx']:.2f} %", _kb(sizes.get("model.onnx"))],
+            ["TFLite int8, LiteRT with XNNPACK", f"{accuracy['tflite']:.2f} %", _kb(sizes.get("model.tflite"))],
+        ]
+        data = self.manifest["data"]
+        title = f"{self.manifest['recipe']['model']} on {data['name']}, {accuracy['samples']} test images"
+        distance = [layer["distance"] for layer in self.manifest["layers"]]
+        lines = [
+            f"weights   {parity['codes_kept']:,} of {parity['codes']:,} trained integers in both files, byte for byte",
+            f"parity    layers differ by {parity['max_code_difference']} code at most; "
+            f"ONNX and TFLite agree on {parity['top1_agreement']:.2f} % of the images",
+            f"snap      weights were {sum(distance) / len(distance):.3f} steps from the grid on average",
+            f"files     {self.out}/model.tflite, model.onnx, report.html, manifest.json",
+        ]
+        if any(path.startswith("android/") for path in sizes):
+            lines.append(f"android   {self.out}/android, to open in Android Studio")
+        return (table(title, ["", "accuracy", "size"], rows, right={1, 2}), *lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest."""
+        return self.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult(Result):
+    """A network trained onto its grid.
+
+    Attributes:
+        out: the folder with ``checkpoint.safetensors`` and ``grid.safetensors``, which :func:`edgeq.export` takes.
+        manifest: what its ``manifest.json`` says.
+    """
+
+    out: Path
+    manifest: dict[str, Any]
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """``float`` (as trained) and ``snapped`` (on its grid), in percent of the test images."""
+        return {name: self.manifest["accuracy"][name] for name in ("float", "snapped")}
+
+    @property
+    def checkpoint(self) -> Path:
+        """The float weights."""
+        return self.out / "checkpoint.safetensors"
+
+    @property
+    def grid(self) -> Path:
+        """The integer codes and steps."""
+        return self.out / "grid.safetensors"
+
+    def summary(self) -> Summary:
+        accuracy = self.accuracy
+        return (f"float {accuracy['float']:.2f} %, snapped {accuracy['snapped']:.2f} %, in {self.out}",)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest."""
+        return self.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult(Result):
+    """A network that was exported or quantized.
+
+    Attributes:
+        out: the output folder.
+        manifest: what its ``manifest.json`` says.
+    """
+
+    out: Path
+    manifest: dict[str, Any]
+
+    @property
+    def tflite(self) -> Path:
+        """The TFLite file."""
+        return self.out / "model.tflite"
+
+    @property
+    def onnx(self) -> Path:
+        """The QDQ ONNX file."""
+        return self.out / "model.onnx"
+
+    @property
+    def grid(self) -> Path:
+        """The integer codes and steps."""
+        return self.out / "grid.safetensors"
+
+    def summary(self) -> Summary:
+        sizes = {item["path"]: item["bytes"] for item in self.manifest["artifacts"]}
+        parity = self.manifest["parity"]
+        return (
+            f"{self.out}/model.tflite  {_kb(sizes['model.tflite'])}",
+            f"{self.out}/model.onnx    {_kb(sizes['model.onnx'])}",
+            f"layers differ by {parity['max_code_difference']} code at most between runtimes; "
+            f"{parity['codes_kept']:,} of {parity['codes']:,} integers in both files",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest."""
+        return self.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult(Result):
+    """A QDQ ONNX model that became a TFLite file.
+
+    Attributes:
+        path: the .tflite file.
+        size_bytes: of the file.
+        operators: operations in it.
+        notes: what had to be added to keep the meaning, a line each.
+    """
+
+    path: Path
+    size_bytes: int
+    operators: int
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> Summary:
+        return (f"{self.path}  {_kb(self.size_bytes)}, {self.operators} operations",)
+
+    def to_dict(self) -> dict[str, Any]:
+        """``path``, ``bytes``, ``operators`` and ``notes``."""
+        return {
+            "path": str(self.path),
+            "bytes": self.size_bytes,
+            "operators": self.operators,
+            "notes": list(self.notes),
+        }
+
+
+_RUNTIMES = (
+    ("float", "PyTorch, float"),
+    ("snapped", "PyTorch, snapped"),
+    ("onnx", "onnxruntime"),
+    ("tflite", "LiteRT, XNNPACK"),
+    ("reference", "LiteRT, reference kernels"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult(Result):
+    """A build that was checked again, and agrees with itself in every runtime.
+
+    Attributes:
+        folder: the build's.
+        verification: what was compared, in full.
+    """
+
+    folder: Path
+    verification: Verification = field(repr=False)
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """``float``, ``snapped``, ``onnx``, ``tflite`` and ``reference``, in percent of the images that each ran on."""
+        return self.verification.accuracy
+
+    def summary(self) -> Summary:
+        found = self.verification
+        counts = {"reference": found.reference_samples}
+        rows = [
+            [label, f"{found.accuracy[key]:.2f} %", str(counts.get(key, found.samples))] for key, label in _RUNTIMES
+        ]
+        return (
+            table("", ["runtime", "accuracy", "images"], rows, right={1, 2}),
+            _layer_table(found),
+            f"{found.codes:,} of {found.codes:,} trained integers in both files, byte for byte",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """``accuracy`` and ``parity``, as in a build's manifest."""
+        found = self.verification
+        return {
+            "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
+            "parity": {
+                "max_code_difference": found.max_code_difference,
+                "top1_agreement": found.top1_agreement,
+                "reference_agreement": found.reference_agreement,
+                "codes": found.codes,
+                "codes_kept": found.codes,
+                "layers": [dataclasses.asdict(layer) for layer in found.layers],
+            },
+        }
+
+
+def _layer_table(found: Verification) -> Table:
+    rows = [
+        [
+            layer.name,
+            layer.operation,
+            "-" if layer.onnx_difference is None else str(layer.onnx_difference),
+            str(layer.xnnpack_difference),
+            "yes" if layer.delegated else f"no: {layer.reason}",
+        ]
+        for layer in found.layers
+    ]
+    columns = ["layer", "operation", "onnxruntime", "XNNPACK", "taken by XNNPACK"]
+    return table("Largest difference in codes from LiteRT's reference kernels", columns, rows, right={2, 3})
+
+
+def _kb(size: int | None) -> str:
+    return "" if size is None else f"{size / 1000:,.0f} kB"
