@@ -23,7 +23,7 @@ class Progress(Protocol):
         """A new stage begins."""
 
     def task(self, label: str, total: int) -> AbstractContextManager[Task]:
-        """A context manager that shows a bar of ``total`` units and yields its :class:`Task`."""
+        """A context manager that shows a bar of ``total`` units and yields its :class:`~edgeq.progress.Task`."""
 
     def note(self, text: str) -> None:
         """A fact worth a line."""

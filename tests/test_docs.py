@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from docs_pages import NAMES, PAGES, ROOT, blocks
 
+import edgeq
 from edgeq import errors
 from edgeq.cli.main import INTERRUPTED
 from edgeq.recipe import Recipe, _toml_value, recipe_from_dict
@@ -74,6 +75,11 @@ def test_the_errors_page_lists_every_exception_and_code() -> None:
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`(\w+Error)`", page)) == set(errors.__all__) - {"EdgeqError"}
     assert f"| {INTERRUPTED} |" in page
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    assert set(edgeq.__all__) - {"__version__"} <= set(re.findall(r"^\.\. auto\w+:: edgeq\.(\w+)$", page, re.MULTILINE))
 
 
 def test_the_manifest_page_lists_every_key(built: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+import edgeq
 from edgeq.cli.main import COMMANDS, cli
 from edgeq.cost_table import basis
 from edgeq.targets import Target, list_targets, load_target
@@ -29,6 +30,7 @@ _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", _fill)
     app.connect("autodoc-before-process-signature", _import_types)
+    app.connect("missing-reference", _public_name)
     app.connect("autodoc-process-docstring", _join_names, priority=400)  # before napoleon, which has 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -57,6 +59,15 @@ def _join_names(app: Any, what: str, name: str, thing: object, options: object, 
     lines[:] = [re.sub(r"^ +\w+(?:, \w+)+(?=: )", lambda names: names[0].replace(", ", ","), line) for line in lines]
 
 
+def _public_name(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """``edgeq.snap.save_grid``, where it is defined, leads to ``edgeq.save_grid``, where it is documented."""
+    name = node.get("reftarget", "").rpartition(".")[2]
+    if node.get("refdomain") != "py" or not node["reftarget"].startswith("edgeq.") or name not in edgeq.__all__:
+        return None
+    page, builder = node.get("refdoc"), app.builder
+    return env.domains["py"].resolve_xref(env, page, builder, node["reftype"], f"edgeq.{name}", node, content)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -72,7 +83,7 @@ def _cell(text: str) -> str:
 def commands() -> str:
     """Every command in the order of the flow: what it does, how it is called, its options, examples."""
     context = click.Context(cli, info_name="edgeq")
-    rows = [[f"[`edgeq {name}`](#edgeq-{name})", text] for name, text in COMMANDS.items()]
+    rows = [[f"[`{name}`](#edgeq-{name})", text] for name, text in COMMANDS.items()]
     parts = [_table(["command", "what"], rows)]
     for name in COMMANDS:
         command = cli.get_command(context, name)
