@@ -20,7 +20,7 @@ DOCS_STAMP := $(VENV)/.edgeq-docs
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check docs bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
+.PHONY: help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,14 @@ check: $(DEV_STAMP) ## lint, formatting and types
 docs: $(DOCS_STAMP) ## build the site into build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet -b html docs build/docs
 	@echo "build/docs/index.html"
+
+# The sdist first, and the wheel from it: what the sdist lacks, the wheel lacks.
+dist: $(DEV_STAMP) ## build the sdist and, from it, the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+smoke: dist ## install both outside the checkout and use them in an empty folder
+	$(BIN)/python tests/packaging/smoke.py dist
 
 bench: $(DEV_STAMP) ## what the regularizer adds to a training step, and what an export costs
 	$(BIN)/python tests/benchmarks/bench_regularizer.py
