@@ -166,19 +166,15 @@ def _float_module(
     progress: Progress,
 ) -> tuple[ir.Model, dict[str, QuantizedWeight]]:
     from edgeq.export.float_onnx import export_float
-    from edgeq.models import MODELS, create_model, load_weights
-    from edgeq.models.factory import call_factory
+    from edgeq.models import MODELS, build_network, load_weights
     from edgeq.snap import load_grid, put_codes, require_exported, snap
 
     if not isinstance(source, str):
         model = copy.deepcopy(source).float().cpu()
-    elif source in MODELS or ":" not in source:
-        if len(input_shapes) != 1 or len(input_shapes[0]) != 3:
-            raise ModelError("a built-in network takes one image", where=source, got=input_shapes, wanted="C,H,W")
-        channels, height, width = input_shapes[0]
-        model = create_model(source, num_classes=classes, input_shape=(channels, height, width), seed=0)
+    elif ":" not in source and len(input_shapes) != 1:
+        raise ModelError("a built-in network takes one input", where=source, got=input_shapes, wanted="C,H,W")
     else:
-        model = call_factory(source).float().cpu()
+        model = build_network(source, num_classes=classes, input_shape=input_shapes[0], seed=0).float().cpu()
     if checkpoint is not None:
         load_weights(model, checkpoint)
     elif isinstance(source, str) and source in MODELS:

@@ -7,32 +7,73 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
 from edgeq.errors import ModelError
+from edgeq.models.autoencoder import AutoEncoder
+from edgeq.models.densenet import DenseNet
+from edgeq.models.ds_cnn import DSCNN, DSCNN1D
+from edgeq.models.efficientnet_lite import EfficientNetLite0
 from edgeq.models.factory import call_factory
+from edgeq.models.googlenet import GoogLeNet
 from edgeq.models.lenet5 import LeNet5
+from edgeq.models.mixer import Mixer
 from edgeq.models.mlp import MLP
 from edgeq.models.mobilenet import MobileNetV1
+from edgeq.models.mobilenet_v2 import MobileNetV2
+from edgeq.models.mobilenet_v3 import LARGE, SMALL, MobileNetV3
 from edgeq.models.resnet import ResNet
+from edgeq.models.resnet_imagenet import BasicBlock, Bottleneck, ImageNetResNet
+from edgeq.models.shufflenet_v2 import ShuffleNetV2
+from edgeq.models.squeezenet import SqueezeNet
+from edgeq.models.unet import UNet
+from edgeq.models.vgg import VGG, VGG11, VGG16
+from edgeq.models.vit import ViT
+from edgeq.models.wide_resnet import WideResNet
 
-__all__ = ["MODELS", "create_model"]
+__all__ = ["MODELS", "build_network", "create_model"]
 
-Builder = Callable[[int, tuple[int, int, int]], nn.Module]
+Builder = Callable[[int, Any], nn.Module]
 
 MODELS: Mapping[str, Builder] = MappingProxyType(
     {
+        "autoencoder": AutoEncoder,
+        "densenet121": partial(DenseNet, (6, 12, 24, 16), 32),
+        "ds_cnn": DSCNN,
+        "ds_cnn_1d": DSCNN1D,
+        "efficientnet_lite0": EfficientNetLite0,
+        "googlenet": GoogLeNet,
         "lenet5": LeNet5,
+        "mixer_s16": partial(Mixer, 512, 8, 16),
         "mlp": MLP,
         "mobilenet_v1": MobileNetV1,
+        "mobilenet_v2": MobileNetV2,
+        "mobilenet_v3_large": partial(MobileNetV3, LARGE, 1280),
+        "mobilenet_v3_small": partial(MobileNetV3, SMALL, 1024),
+        "resnet18": partial(ImageNetResNet, BasicBlock, (2, 2, 2, 2)),
         "resnet20": partial(ResNet, 3),
         "resnet32": partial(ResNet, 5),
+        "resnet34": partial(ImageNetResNet, BasicBlock, (3, 4, 6, 3)),
         "resnet44": partial(ResNet, 7),
+        "resnet50": partial(ImageNetResNet, Bottleneck, (3, 4, 6, 3)),
         "resnet56": partial(ResNet, 9),
+        "shufflenet_v2": ShuffleNetV2,
+        "squeezenet": SqueezeNet,
+        "unet": partial(UNet, 64),
+        "vgg11": partial(VGG, VGG11, 4096),
+        "vgg16": partial(VGG, VGG16, 4096),
+        "vit_tiny16": partial(ViT, 192, 12, 3, 16),
+        "wrn16_4": partial(WideResNet, 16, 4),
+        "wrn28_10": partial(WideResNet, 28, 10),
     }
 )
+"""Networks by name. ``autoencoder`` and ``unet`` give images and no class scores: they are for ``edgeq export``."""
+
+SIGNALS = frozenset({"ds_cnn_1d"})
+"""Those that take a signal (C, L) instead of an image (C, H, W)."""
 
 
 def create_model(name: str, *, num_classes: int, input_shape: tuple[int, int, int], seed: int) -> nn.Module:
@@ -55,12 +96,34 @@ def create_model(name: str, *, num_classes: int, input_shape: tuple[int, int, in
         raise ModelError("too few classes", where=name, got=num_classes, wanted="2 or more")
     if min(input_shape) < 1:
         raise ModelError("images without pixels", where=name, got=input_shape, wanted="(C, H, W), each 1 or more")
+    model = build_network(name, num_classes=num_classes, input_shape=input_shape, seed=seed)
+    _check_output(model, name, num_classes, input_shape)
+    return model
+
+
+def build_network(name: str, *, num_classes: int, input_shape: tuple[int, ...], seed: int) -> nn.Module:
+    """Make a network of any kind, without a look at what it gives.
+
+    Args:
+        name: as for :func:`create_model`.
+        num_classes: classes, or channels of an output image.
+        input_shape: (C, H, W) of an image or (C, L) of a signal.
+        seed: the initial weights depend on it alone; the caller's random state is left as it was.
+
+    Raises:
+        ModelError: an unknown name, a factory that fails, or a shape that the network is not for.
+    """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        model = call_factory(name) if ":" in name else _builder(name)(num_classes, input_shape)
-        _check_output(model, name, num_classes, input_shape)
-    return model
+        if ":" in name:
+            return call_factory(name)
+        builder = _builder(name)
+        wanted = "C,L" if name in SIGNALS else "C,H,W"
+        if len(input_shape) != len(wanted.split(",")) or min(input_shape) < 1:
+            got = ",".join(map(str, input_shape))
+            raise ModelError("the network takes another kind of input", where=name, got=got, wanted=wanted)
+        return builder(num_classes, input_shape)
 
 
 def _builder(name: str) -> Builder:
