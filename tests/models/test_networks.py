@@ -98,7 +98,8 @@ def test_keyword_spotting_networks_have_the_papers_layers() -> None:
     model = weightless("ds_cnn", 12, (1, 49, 10))
     assert parameters(model) == 40 * 64 + 4 * 64 * (9 + 64) + 9 * 2 * 64 + 64 * 12 + 12
     frames: dict[str, object] = {}
-    model.get_submodule("blocks").register_forward_hook(lambda module, inputs, output: frames.update(shape=output.shape))
+    blocks = model.get_submodule("blocks")
+    blocks.register_forward_hook(lambda module, inputs, output: frames.update(shape=output.shape))
     assert model(torch.zeros(3, 1, 49, 10, device="meta")).shape == (3, 12)
     assert frames["shape"] == (3, 64, 25, 5)  # the paper's feature map after a stride of 2x2
     assert weightless("ds_cnn_1d", 12, (40, 98))(torch.zeros(3, 40, 98, device="meta")).shape == (3, 12)
