@@ -24,6 +24,7 @@ __all__ = [
     "Function",
     "Grid",
     "QuantizedWeight",
+    "asymmetric_grid",
     "bits_to_frequency",
     "frequency_to_bits",
     "quantize_weight",
@@ -31,7 +32,7 @@ __all__ = [
 
 Function = Literal["sine", "cosine", "hat"]
 
-INT8_MAX = 127
+INT8_MIN, INT8_MAX = -128, 127
 
 
 def bits_to_frequency(bits: int, function: Function = "sine") -> int:
@@ -64,6 +65,19 @@ def frequency_to_bits(frequency: float, function: Function = "sine") -> float:
     if not frequency > 0:
         raise RecipeError("a frequency must be positive", where="frequency", got=frequency)
     return math.log2(frequency) + 1 if function == "cosine" else math.log2(frequency + 1) + 1
+
+
+def asymmetric_grid(low: float, high: float) -> tuple[float, int]:
+    """The scale (exactly a float32) and zero point of the int8 grid over [low, high] widened to hold zero, which is
+    then exactly a code.
+
+    Source: Jacob et al. 2017, arXiv:1712.05877, section 3.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = float(np.float32((high - low) / (INT8_MAX - INT8_MIN)))
+    if not scale >= np.finfo(np.float32).tiny:  # values that are always zero
+        return 1.0, INT8_MIN if low == 0 else INT8_MAX
+    return scale, int(np.clip(np.rint(INT8_MIN - low / scale), INT8_MIN, INT8_MAX))
 
 
 @dataclass(frozen=True, slots=True)

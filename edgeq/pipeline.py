@@ -235,7 +235,7 @@ def _verify(
         artifact.content,
         artifact.qdq,
         trained,
-        artifact.conversion.column_order,
+        artifact.conversion.layouts,
         data.test_images.numpy(),
         data.test_labels.numpy(),
         logits,

@@ -221,7 +221,7 @@ def _quantize(
         save_grid(kept, work.folder / "grid.safetensors")
     with clock.stage("verify", "Verify"):
         layers = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
-        codes = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.column_order)
+        codes = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.layouts)
     for note in artifact.notes:
         clock.progress.warn(note)
     versions = package_versions()
@@ -315,7 +315,7 @@ def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samp
     inputs = []
     for index, array in zip(graph.inputs, samples.values(), strict=True):
         inputs.append(file_input(array[:PARITY_SAMPLES], graph.tensors[index]))
-    layers = compare_layers(content, graph, qdq, conversion.column_order, inputs)
+    layers = compare_layers(content, graph, qdq, conversion.layouts, inputs)
     check_layers(layers)
     return layers
 

@@ -75,7 +75,7 @@ def verify_build(
         content,
         qdq,
         trained,
-        conversion.column_order,
+        conversion.layouts,
         images.test_images.numpy(),
         images.test_labels.numpy(),
         logits,

@@ -16,6 +16,7 @@ from edgeq.artifact import Artifact, make_artifact
 from edgeq.calibrate import CalibrationRecipe
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.convert import Head, Interface
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.model import Graph
 from edgeq.tflite.read import read_graph
 from edgeq.verify.layers import compare_layers
@@ -135,10 +136,10 @@ def file_inputs(graph: Graph, samples: Arrays) -> list[NDArray[Any]]:
     return [to_codes(samples[name], graph, index) for name, index in zip(graph.input_names, graph.inputs, strict=True)]
 
 
-def parity(content: bytes, qdq: ir.Model, column_order: Arrays, samples: Arrays) -> list[LayerParity]:
+def parity(content: bytes, qdq: ir.Model, layouts: Mapping[str, Layout], samples: Arrays) -> list[LayerParity]:
     """Every operation of a file in LiteRT's reference kernels, XNNPACK and onnxruntime, from equal codes."""
     graph = read_graph(content)
-    return compare_layers(content, graph, qdq, column_order, file_inputs(graph, samples))
+    return compare_layers(content, graph, qdq, layouts, file_inputs(graph, samples))
 
 
 def assert_layers_agree(rows: list[LayerParity]) -> None:
@@ -157,7 +158,7 @@ def assert_int8_is_right(proto: onnx.ModelProto, becomes: str, samples: Arrays |
     graph = artifact.conversion.graph
     assert " ".join(kinds(graph)) == becomes
     assert {tensor.dtype for tensor in graph.tensors} <= {"int8", "int32"}
-    assert_layers_agree(parity(artifact.content, artifact.qdq, artifact.conversion.column_order, samples))
+    assert_layers_agree(parity(artifact.content, artifact.qdq, artifact.conversion.layouts, samples))
     found = run(artifact.content, file_inputs(graph, samples), workers=1)
     for index, codes, real in zip(graph.outputs, found, wanted, strict=True):
         values = to_values(codes, graph, index)

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import numpy as np
+from dense_cases import DENSE
 from int8_models import Constant, weights
+from operation_case import IMAGE, Case, Shape
+from shape_cases import SHAPE
 
-Shape = tuple[int, ...]
-IMAGE: dict[str, Shape] = {"x": (1, 3, 6, 11)}  # sizes differ on every axis, so that no two can be mixed up
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network of one operation of interest.
-
-    Attributes:
-        row: the ONNX operation whose row it tests.
-        about: what is special.
-        body: the nodes, as ONNX text.
-        becomes: the TFLite operations in order.
-        constants, inputs, outputs: of the body.
-    """
-
-    row: str
-    about: str
-    body: str
-    becomes: str
-    constants: Mapping[str, Constant] = field(default_factory=dict)
-    inputs: Mapping[str, Shape] = field(default_factory=lambda: IMAGE)
-    outputs: tuple[str, ...] = ("y",)
-
-    @property
-    def name(self) -> str:
-        return f"{self.row}-{self.about}".replace(" ", "_")
+__all__ = ["CASES", "IMAGE", "Case", "Shape"]
 
 
 def conv(about: str, attributes: str, becomes: str, shape: Shape, *, bias: bool = True, size: Shape = (6, 11)) -> Case:
@@ -74,19 +48,6 @@ CONV = (
     conv("depthwise stride dilated", "group = 4, dilations = [2, 2]", "DEPTHWISE_CONV_2D", (4, 1, 2, 3)),
     Case("Conv", "1 channel", "y = Conv (x, w)", "CONV_2D", {"w": weights(4, 1, 3, 2)}, {"x": (1, 1, 5, 7)}),
 )
-
-DENSE = (
-    Case("Gemm", "torch", "y = Gemm <transB = 1> (x, w, b)", "FULLY_CONNECTED",
-         {"w": weights(5, 7), "b": weights(5)}, {"x": (1, 7)}),
-    Case("Gemm", "not transposed, no bias", "y = Gemm (x, w)", "FULLY_CONNECTED", {"w": weights(7, 5)}, {"x": (1, 7)}),
-    Case("Gemm", "scalar bias", "y = Gemm <transB = 1> (x, w, b)", "FULLY_CONNECTED",
-         {"w": weights(5, 7), "b": np.array([0.7], np.float32)}, {"x": (1, 7)}),
-    Case("MatMul", "alone", "y = MatMul (x, w)", "FULLY_CONNECTED", {"w": weights(7, 5)}, {"x": (1, 7)}),
-    Case("MatMul", "and Add", "m = MatMul (x, w)\n y = Add (m, b)", "FULLY_CONNECTED ADD",
-         {"w": weights(7, 5), "b": weights(5)}, {"x": (1, 7)}),
-    Case("MatMul", "of three dimensions", "m = MatMul (x, w)\n y = Add (m, b)", "FULLY_CONNECTED ADD",
-         {"w": weights(7, 5), "b": weights(5)}, {"x": (1, 4, 7)}),
-)  # fmt: skip
 
 POOL = (
     pool("MaxPool", "plain", "kernel_shape = [2, 3], strides = [2, 3]", "MAX_POOL_2D"),
@@ -171,45 +132,6 @@ ACTIVATION = (
     Case("Softmax", "channels", "y = Softmax <axis = 1> (x)", "SOFTMAX"),
     Case("Identity", "between", "t = Tanh (x)\n i = Identity (t)\n y = Relu (i)", "TANH RELU"),
     Case("Dropout", "between", "t = Tanh (x)\n i = Dropout (t)\n y = Relu (i)", "TANH RELU"),
-)  # fmt: skip
-
-THREE = {"x": (1, 3, 6, 11), "z": (1, 4, 6, 11)}
-SHAPE = (
-    Case("Flatten", "pixels", "y = Flatten (x)", "TRANSPOSE RESHAPE"),
-    Case("Flatten", "1 pixel", "p = GlobalAveragePool (x)\n y = Flatten (p)", "MEAN RESHAPE"),
-    Case("Reshape", "flatten into dense", "f = Reshape (x, s)\n y = Gemm <transB = 1> (f, w)",
-         "RESHAPE FULLY_CONNECTED", {"s": [1, -1], "w": weights(5, 198)}),
-    Case("Reshape", "rows of a channel into dense", "f = Reshape (x, s)\n y = MatMul (f, w)",
-         "TRANSPOSE RESHAPE FULLY_CONNECTED", {"s": [3, 66], "w": weights(66, 5)}),
-    Case("Reshape", "to another image", "y = Reshape (x, s)", "TRANSPOSE RESHAPE TRANSPOSE", {"s": [1, 2, 9, 11]}),
-    Case("Reshape", "matrix to image", "y = Reshape (x, s)", "RESHAPE TRANSPOSE", {"s": [1, 2, 3, 5]}, {"x": (1, 30)}),
-    Case("Reshape", "three dimensions", "y = Reshape (x, s)", "RESHAPE", {"s": [1, 5, 4]}, {"x": (1, 2, 10)}),
-    Case("Reshape", "to itself", "t = Tanh (x)\n y = Reshape (t, s)", "TANH RESHAPE", {"s": [0, 0, 6, 11]}),
-    Case("Squeeze", "1 pixel", "p = GlobalAveragePool (x)\n y = Squeeze (p, axes)", "MEAN RESHAPE", {"axes": [2, 3]}),
-    Case("Squeeze", "a row", "p = ReduceMean (x, axes)\n y = Squeeze (p, axes)", "MEAN TRANSPOSE RESHAPE", {"axes":
-    [2]}), Case("Unsqueeze", "to an image", "y = Unsqueeze (x, axes)", "RESHAPE TRANSPOSE", {"axes": [2]}, {"x": (1,
-    5, 7)}), Case("Unsqueeze", "channels to an image", "y = Unsqueeze (x, axes)", "RESHAPE", {"axes": [2, 3]}, {"x":
-    (1, 5)}), Case("Transpose", "image", "y = Transpose <perm = [0, 2, 1, 3]> (x)", "TRANSPOSE"),
-    Case("Transpose", "all axes of an image", "y = Transpose <perm = [0, 3, 1, 2]> (x)", "TRANSPOSE"),
-    Case("Transpose", "three dimensions", "y = Transpose <perm = [0, 2, 1]> (x)", "TRANSPOSE", inputs={"x": (1, 5, 7)}),
-    Case("Concat", "channels", "y = Concat <axis = 1> (x, z)", "CONCATENATION", inputs=THREE),
-    Case("Concat", "columns", "y = Concat <axis = -1> (x, z)", "CONCATENATION",
-         inputs={"x": (1, 3, 6, 11), "z": (1, 3, 6, 5)}),
-    Case("Concat", "matrices", "y = Concat <axis = 1> (x, z)", "CONCATENATION", inputs={"x": (1, 3), "z": (1, 5)}),
-    Case("Concat", "relu and a negative branch", "r = Relu (x)\n y = Concat <axis = 1> (r, z)", "RELU CONCATENATION",
-         inputs=THREE),
-    Case("Concat", "before relu", "c = Concat <axis = 1> (x, z)\n y = Relu (c)", "CONCATENATION RELU", inputs=THREE),
-    Case("Concat", "a fixed grid and another", "s = Sigmoid (x)\n y = Concat <axis = 1> (s, z)",
-         "LOGISTIC QUANTIZE CONCATENATION", inputs=THREE),
-    Case("Pad", "channels", "y = Pad (x, pads)", "PAD", {"pads": [0, 2, 0, 0, 0, 1, 0, 0]}),
-    Case("Pad", "pixels, with a value", "y = Pad (x, pads, zero)", "PAD",
-         {"pads": [0, 0, 1, 2, 0, 0, 3, 0], "zero": 0.0}),
-    Case("Pad", "named axes", "y = Pad (x, pads, , axes)", "PAD", {"pads": [1, 2, 3, 0], "axes": [3, -2]}),
-    Case("Slice", "option A shortcut", "s = Slice (x, starts, ends, axes, steps)\n y = Pad (s, pads)",
-         "STRIDED_SLICE PAD", {"starts": [0, 0], "ends": [2**63 - 1] * 2, "axes": [2, 3], "steps": [2, 2],
-                               "pads": [0, 2, 0, 0, 0, 2, 0, 0]}),
-    Case("Slice", "from the end", "y = Slice (x, starts, ends, axes)", "STRIDED_SLICE",
-         {"starts": [-5, 1], "ends": [-1, 3], "axes": [-1, 1]}),
 )  # fmt: skip
 
 CASES = (*CONV, *DENSE, *POOL, *ELEMENTWISE, *ACTIVATION, *SHAPE)

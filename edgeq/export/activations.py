@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.errors import ExportError
+from edgeq.grid import asymmetric_grid
 from edgeq.tflite.ops import OPERATIONS
 
 __all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values"]
@@ -34,16 +35,8 @@ class ActivationGrid:
 
     @classmethod
     def from_range(cls, low: float, high: float) -> ActivationGrid:
-        """The asymmetric grid over [low, high] widened to hold zero, which is then exactly a code.
-
-        Source: Jacob et al. 2017, arXiv:1712.05877, section 3.
-        """
-        low, high = min(low, 0.0), max(high, 0.0)
-        scale = float(np.float32((high - low) / (QMAX - QMIN)))
-        if not scale >= np.finfo(np.float32).tiny:  # a value that is always zero
-            return cls(1.0, QMIN if low == 0 else QMAX)
-        zero_point = int(np.clip(np.rint(QMIN - low / scale), QMIN, QMAX))
-        return cls(scale, zero_point)
+        """The asymmetric grid over [low, high] widened to hold zero, which is then exactly a code."""
+        return cls(*asymmetric_grid(low, high))
 
     @property
     def low(self) -> float:
@@ -65,7 +58,11 @@ PIXEL_GRID = ActivationGrid(1 / 128, 0)
 def activation_values(model: ir.Model) -> list[ir.Value]:
     """The float activations of a model in order: inputs and what its nodes compute."""
     values = list(model.graph.inputs)
-    values += [node.outputs[0] for node in model.graph if node.op_type != "Constant"]
+    for node in model.graph:
+        if node.op_type == "Split":
+            values += node.outputs
+        elif node.op_type != "Constant":
+            values.append(node.outputs[0])
     return values
 
 
@@ -102,7 +99,8 @@ def activation_grids(
         if row.fixed_grid is not None:
             fixed[result] = ActivationGrid(*row.fixed_grid)
         if row.grid == "same":
-            for value in node.inputs:
+            others = node.outputs[1:] if node.op_type == "Split" else ()
+            for value in (*node.inputs, *others):
                 if value is not None and value.const_value is None:
                     groups.join(str(value.name), result)
     for value in model.graph.inputs:

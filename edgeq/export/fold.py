@@ -115,7 +115,7 @@ def fold_model(
     """
     folded: dict[str, QuantizedWeight] = {}
     for node in list(model.graph):
-        if node.op_type in ("Conv", "Gemm", "MatMul") and _constant(node.inputs[1]) is not None:
+        if _has_weights(node):
             _own_weight(model, node)
             stored = _value(node.inputs[1])
             layer = _layer(node, weights.get(_origin(stored)), grid or Grid())
@@ -129,6 +129,14 @@ def fold_model(
             folded[name] = layer.weight
     drop_unused_initializers(model)
     return folded
+
+
+def _has_weights(node: ir.Node) -> bool:
+    """Whether a node is a layer: a batch of constant matrices is an operand like any other."""
+    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+        return False
+    constant = _constant(node.inputs[1])
+    return constant is not None and (node.op_type != "MatMul" or constant.ndim == 2)
 
 
 def drop_unused_initializers(model: ir.Model) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeq.errors import ExportError
-from edgeq.export.activations import QMAX, QMIN, ActivationGrid, activation_values
+from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
 from edgeq.export.fold import drop_unused_initializers, outputs_first
 from edgeq.grid import QuantizedWeight
+from edgeq.tflite.qdq_values import quantize_constant
 
 __all__ = ["place_qdq"]
 
@@ -45,6 +45,8 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
             _quantize_operands(node)
         elif len(node.inputs) > 1 and node.inputs[1] is not None and str(node.inputs[1].name) in weights:
             _quantize_layer(node, weights[str(node.inputs[1].name)], grids)
+        elif node.op_type == "MatMul":
+            _quantize_operands(node)
     for value in activations:
         if not _is_fused(value):
             _quantize_activation(result.graph, value, grids[str(value.name)])
@@ -92,12 +94,8 @@ def _quantize_operands(node: ir.Node) -> None:
     """Constant operands of an elementwise operation, each on the grid over its own range."""
     for slot, value in enumerate(node.inputs):
         if value is not None and value.const_value is not None:
-            values = value.const_value.numpy().astype(np.float64)
-            if not np.isfinite(values).all():
-                raise ExportError("has values that are NaN or infinite", where=f"constant {value.name}")
-            grid = ActivationGrid.from_range(float(values.min(initial=0)), float(values.max(initial=0)))
-            codes = np.clip(np.rint(values / grid.scale) + grid.zero_point, QMIN, QMAX).astype(np.int8)
-            _dequantize(node, slot, codes, np.array([grid.scale], np.float32), np.int8(grid.zero_point))
+            codes, grid = quantize_constant(value.const_value.numpy(), f"constant {value.name}")
+            _dequantize(node, slot, codes, grid.scale, np.int8(grid.zero_point[0]))
 
 
 def _dequantize(

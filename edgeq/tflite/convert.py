@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Graph, Quantization, Tensor
 from edgeq.tflite.ops import OPERATIONS
@@ -31,12 +30,12 @@ class Conversion:
     Attributes:
         graph: ready for :func:`edgeq.tflite.write.write_graph`.
         notes: what had to be added to keep the meaning, such as a QUANTIZE for a foreign grid; one line each.
-        column_order: by tensor name, for images that were flattened: the ONNX column that each TFLite column holds.
+        layouts: by tensor name, how it holds the ONNX value of that name (of a dense layer's weight: its columns).
     """
 
     graph: Graph
     notes: tuple[str, ...]
-    column_order: dict[str, NDArray[np.intp]]
+    layouts: dict[str, Layout]
 
 
 def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> Conversion:
@@ -57,7 +56,7 @@ def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none")
     """
     low = Lowering({name: row.lower for name, row in OPERATIONS.items()})
     low.run(model.graph)
-    inputs = [low.index[str(value.name)] for value in model.graph.inputs]
+    inputs = [low.views[str(value.name)].tensor for value in model.graph.inputs]
     outputs = [_output(low, value) for value in model.graph.outputs]
     if head == "softmax":
         outputs = [_scores(low, index) for index in outputs]
@@ -75,8 +74,7 @@ def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none")
         tuple(names),
         tuple(result_names),
     )
-    order = {low.tensors[index].name: columns for index, columns in low.column_order.items()}
-    return Conversion(graph, tuple(low.notes), order)
+    return Conversion(graph, tuple(low.notes), low.layouts)
 
 
 def unsupported_nodes(model: ir.Model) -> list[ir.Node]:
@@ -94,11 +92,15 @@ def _output(low: Lowering, value: ir.Value) -> int:
     if dequantize is not None and dequantize.op_type == "DequantizeLinear" and dequantize.inputs[0] is not None:
         quantize = dequantize.inputs[0].producer()
     source = value if quantize is None else quantize.inputs[0]
-    if source is None or str(source.name) not in low.index:
+    if source is None or str(source.name) not in low.views:
         raise ExportError(
             "the output is not quantized", where=f"output {value.name}", wanted="QuantizeLinear and DequantizeLinear"
         )
-    return low.index[str(source.name)]
+    view = low.views[str(source.name)]
+    wanted = Layout.arranged(view.layout.shape)
+    result = low.arrange(view.tensor, view.layout, wanted, str(value.name), f"before the output {value.name}")
+    low.layouts.setdefault(low.tensors[result].name, wanted)
+    return result
 
 
 def _scores(low: Lowering, logits: int) -> int:

@@ -1,49 +1,51 @@
-"""Lower a QDQ ONNX graph to a TFLite graph: the walk, the layout and the grids. What each operation becomes is in
+"""Lower a QDQ ONNX graph to a TFLite graph: the walk, the values and their grids. What each operation becomes is in
 ``ops``.
 
-Four-dimensional activations are NCHW in ONNX and NHWC in TFLite; every other tensor keeps its order. A flatten of
-more than one pixel changes the order of the flattened values, so the weights that follow are permuted instead of the
-values; where that cannot be (no fully-connected layer follows), a TRANSPOSE keeps the meaning.
+Each ONNX value is held by a tensor in a layout (``edgeq.tflite.layout``). Four-dimensional activations are made as
+NHWC, all others in ONNX's order; a reshape or transpose only changes the layout. An operation asks for its inputs in
+the order that its kernel wants, and a TRANSPOSE is added where the memory has another.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.tflite.model import Graph, Operator, Quantization, Tensor
-from edgeq.tflite.qdq_values import float_source, grid_of, is_constant, node_name, read_real_constant
+from edgeq.tflite.builder import GraphBuilder
+from edgeq.tflite.layout import Layout, Order
+from edgeq.tflite.model import Graph, Quantization, Tensor
+from edgeq.tflite.qdq_values import float_source, grid_of, node_name, read_real_constant
 
-__all__ = ["Lowering", "Rule"]
+__all__ = ["OUTPUT_SUFFIX", "Lowering", "Rule", "View", "tensor_name"]
 
-TO_NHWC = (0, 2, 3, 1)
-TO_NCHW = (0, 3, 1, 2)
 OUTPUT_SUFFIX = "_QuantizeLinear_Input"  # what onnxruntime's quantizer appends to a result of the graph
-ORDER_KEEPERS = {"Relu", "Clip", "LeakyRelu", "Tanh", "Sigmoid", "HardSwish", "Identity", "Dropout"}
 
 Rule = Callable[["Lowering", ir.Node], None]
 
 
-class Lowering:
+@dataclass(frozen=True, slots=True)
+class View:
+    """A value of the ONNX graph: the tensor that holds it, and how."""
+
+    tensor: int
+    layout: Layout
+
+
+class Lowering(GraphBuilder):
     """One graph on its way from ONNX to TFLite."""
 
     def __init__(self, rules: dict[str, Rule]) -> None:
+        super().__init__()
         self.rules = rules
-        self.tensors: list[Tensor] = []
-        self.names: set[str] = set()
-        self.operators: list[Operator] = []
-        self.index: dict[str, int] = {}  # ONNX float value -> TFLite tensor
-        self.column_order: dict[int, NDArray[np.intp]] = {}  # a flattened tensor -> where each ONNX column went
+        self.views: dict[str, View] = {}  # by the name of the ONNX float value
+        self.layouts: dict[str, Layout] = {}  # by the name of the TFLite tensor
         self.fused: set[ir.Node] = set()
-        self.notes: list[str] = []
 
     # --- the walk -----------------------------------------------------------------------------------------------
 
@@ -53,6 +55,8 @@ class Lowering:
         Raises:
             ExportError: an operation without an int8 form, or a value without a grid; names the node.
         """
+        self.reserved = {tensor_name(value) for node in graph for value in node.outputs}
+        self.reserved |= {tensor_name(value) for value in graph.inputs}
         for value in graph.inputs:
             self.define(value, self.grid_after(value))
         for node in graph:
@@ -90,11 +94,8 @@ class Lowering:
             sizes.append(size)
         return tuple(sizes)
 
-    def tflite_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(shape[i] for i in TO_NHWC) if len(shape) == 4 else shape
-
-    def define(self, value: ir.Value, grid: Quantization | None) -> int:
-        """A new int8 tensor for a float value of the ONNX graph.
+    def define(self, value: ir.Value, grid: Quantization | None, layout: Layout | None = None) -> int:
+        """A new int8 tensor for a float value of the ONNX graph, in the canonical layout unless one is given.
 
         Raises:
             ExportError: the value has no grid.
@@ -108,21 +109,65 @@ class Lowering:
                 wanted="QuantizeLinear after it",
                 remedy="quantize the ONNX model first, with edgeq quantize or onnxruntime",
             )
-        name = str(value.name).removesuffix(OUTPUT_SUFFIX)
-        index = self.add_tensor(Tensor(name, self.tflite_shape(self.shape(value)), "int8", grid))
-        self.index[str(value.name)] = index
+        if layout is None:
+            layout = Layout.arranged(self.shape(value))
+        index = self.add_tensor(Tensor(tensor_name(value), layout.tensor_shape, "int8", grid))
+        self.layouts[self.tensors[index].name] = layout
+        self.views[str(value.name)] = View(index, layout)
         return index
 
-    def activation(self, value: ir.Value | None, node: ir.Node) -> int:
-        """The TFLite tensor behind a node's input.
+    def view(self, value: ir.Value | None, node: ir.Node) -> View:
+        """The tensor and layout behind a node's input, as they are.
 
         Raises:
             ExportError: the input is missing, a constant, or not quantized.
         """
         source = float_source(value, node)
-        if str(source.name) not in self.index:
+        if str(source.name) not in self.views:
             raise ExportError(f"the input {source.name} is not quantized", where=node_name(node))
-        return self.index[str(source.name)]
+        return self.views[str(source.name)]
+
+    def activation(self, value: ir.Value | None, node: ir.Node, order: Order | Layout | None = None) -> int:
+        """The TFLite tensor behind a node's input, in the layout that the node's kernel wants.
+
+        Args:
+            value, node: the input and who reads it.
+            order: the ONNX axes that the tensor's dimensions are, such as ``(0, (), 2, 1)`` for [N, 1, L, C] of an
+                [N, C, L]; a whole layout; or None for the canonical order: NHWC of four dimensions, else ONNX's.
+
+        Raises:
+            ExportError: the input is missing, a constant, or not quantized.
+        """
+        view = self.view(value, node)
+        wanted = order if isinstance(order, Layout) else Layout.arranged(view.layout.shape, order)
+        name = tensor_name(float_source(value, node))
+        result = self.arrange(view.tensor, view.layout, wanted, name, f"before {node_name(node)}")
+        if self.tensors[result].name == name:  # where the value had no tensor, the first that is made gets its name
+            self.layouts.setdefault(name, wanted)
+        return result
+
+    def axis_order(self, value: ir.Value | None, node: ir.Node, *, last: int | None = None) -> tuple[int, ...]:
+        """The order of a node's input in which each axis is a dimension and the least has to be moved.
+
+        Args:
+            value, node: the input and who reads it.
+            last: the axis that the kernel wants as the last dimension, if it does.
+        """
+        layout = self.view(value, node).layout
+        order = layout.axis_order() or Layout.arranged(layout.shape).axis_order()
+        assert order is not None, "no axis of the canonical layout is in parts"
+        return order if last is None else (*(axis for axis in order if axis != last), last)
+
+    def pass_on(self, node: ir.Node, view: View) -> None:
+        """Let a node that computes nothing have its result in its input's tensor; on another grid, QUANTIZE it."""
+        value = node.outputs[0]
+        grid = self.grid_after(value)
+        tensor = view.tensor
+        if grid is not None and not grid.same_grid(self.grid(tensor)):
+            self.notes.append(f"QUANTIZE added for {node_name(node)}: its input is on another grid")
+            tensor = self.requantize(tensor, grid, tensor_name(value))
+            self.layouts.setdefault(self.tensors[tensor].name, view.layout)
+        self.views[str(value.name)] = View(tensor, view.layout)
 
     def grid_after(self, value: ir.Value) -> Quantization | None:
         """The int8 grid of the QuantizeLinear that reads a value; a uint8 grid is shifted to int8 exactly.
@@ -137,28 +182,7 @@ class Lowering:
             raise ExportError(f"the value {value.name} is quantized to several grids", where=where, wanted="one")
         return grids[0] if grids else None
 
-    # --- tensors and operations ---------------------------------------------------------------------------------
-
-    def add_tensor(self, tensor: Tensor) -> int:
-        name, number = tensor.name, 1
-        while name in self.names:
-            name, number = f"{tensor.name}_{number}", number + 1
-        self.names.add(name)
-        self.tensors.append(replace(tensor, name=name))
-        return len(self.tensors) - 1
-
-    def add_constant(self, name: str, data: NDArray[Any], grid: Quantization | None = None) -> int:
-        return self.add_tensor(Tensor(name, data.shape, data.dtype.name, grid, data))
-
-    def add_operator(
-        self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None, version: int = 1
-    ) -> None:
-        self.operators.append(Operator(kind, tuple(inputs), tuple(outputs), options, version))
-
-    def grid(self, tensor: int) -> Quantization:
-        grid = self.tensors[tensor].quantization
-        assert grid is not None, "every activation is defined with a grid"
-        return grid
+    # --- operations ---------------------------------------------------------------------------------------------
 
     def emit(
         self,
@@ -167,37 +191,82 @@ class Lowering:
         inputs: Sequence[int],
         options: Any = None,
         *,
+        layout: Layout | None = None,
         version: int = 1,
         forced: Quantization | None = None,
+        same: int | None = None,
         fuse: bool = False,
+        result: ir.Value | None = None,
     ) -> int:
         """Add the operation that computes a node's first output, with the activation that follows fused if asked.
 
         Args:
             node: the ONNX node.
             kind, inputs, options, version: the TFLite operation.
+            layout: how the result is held; the canonical layout when left out.
             forced: the grid that TFLite's kernel insists on; where ONNX says another, a QUANTIZE follows.
+            same: the tensor whose codes the operation moves or picks: its grid is forced, and the result has it where
+                ONNX gives none.
             fuse: whether ``options`` has a fused activation that a following Relu or Clip may be put in.
+            result: the value that is computed where it is not the node's first output: that of a node fused with it.
 
         Returns:
             The tensor of the node's output (of the activation's, when fused).
         """
-        value = node.outputs[0]
+        value = node.outputs[0] if result is None else result
         if fuse:
             value, activation = self._fusable(value)
             options.fusedActivationFunction = activation
-        grid = self.grid_after(value)
-        if grid is None or forced is None or forced.same_grid(grid):
-            output = self.define(value, grid)
-            self.add_operator(kind, inputs, [output], options, version)
-        else:
-            shape = self.tflite_shape(self.shape(value))
-            between = self.add_tensor(Tensor(f"{value.name}/before_quantize", shape, "int8", forced))
-            self.add_operator(kind, inputs, [between], options, version)
-            output = self.define(value, grid)
+        return self._add(node, kind, inputs, options, [(value, layout)], version, forced, same)[0]
+
+    def emit_all(
+        self,
+        node: ir.Node,
+        kind: str,
+        inputs: Sequence[int],
+        options: Any,
+        layouts: Sequence[Layout | None],
+        *,
+        version: int = 1,
+        forced: Quantization | None = None,
+        same: int | None = None,
+    ) -> list[int]:
+        """As :meth:`emit`, for an operation that computes all of a node's outputs, each with its layout."""
+        results = list(zip(node.outputs, layouts, strict=True))
+        return self._add(node, kind, inputs, options, results, version, forced, same)
+
+    def _add(
+        self,
+        node: ir.Node,
+        kind: str,
+        inputs: Sequence[int],
+        options: Any,
+        results: Sequence[tuple[ir.Value, Layout | None]],
+        version: int,
+        forced: Quantization | None,
+        same: int | None,
+    ) -> list[int]:
+        """The operation, and a QUANTIZE for each result that ONNX has on another grid than the kernel."""
+        forced = forced if same is None else self.grid(same)
+        written, outputs, converted = [], [], []
+        for value, layout in results:
+            grid = self.grid_after(value)
+            if grid is None and same is not None:
+                grid = forced
+            if grid is None or forced is None or forced.same_grid(grid):
+                output = between = self.define(value, grid, layout)
+            else:
+                shape = (layout or Layout.arranged(self.shape(value))).tensor_shape
+                between = self.add_tensor(Tensor(f"{tensor_name(value)}/before_quantize", shape, "int8", forced))
+                output = self.define(value, grid, layout)
+                converted.append((between, output))
+            written.append(between)
+            outputs.append(output)
+        self.add_operator(kind, inputs, written, options, version)
+        for between, output in converted:
             self.add_operator("QUANTIZE", [between], [output], schema.QuantizeOptionsT())
             self.notes.append(f"QUANTIZE added after {node_name(node)}: TFLite's {kind} needs its input's grid")
-        return output
+        return outputs
 
     def _fusable(self, value: ir.Value) -> tuple[ir.Value, int]:
         """Follow a single Relu or Clip(0, 6) reader of an unquantized value: the value after it and TFLite's code."""
@@ -220,38 +289,10 @@ class Lowering:
             bounds.append(open_end if value is None else read_real_constant(value, node).item())
         return bounds[0], bounds[1]
 
-    # --- layout -------------------------------------------------------------------------------------------------
 
-    def flatten_order(self, shape: tuple[int, ...]) -> NDArray[np.intp] | None:
-        """For NHWC values flattened: the ONNX (C, H, W) column of each TFLite column; None where nothing moves."""
-        _, channels, height, width = shape
-        if channels == 1 or height * width == 1:
-            return None
-        return np.arange(channels * height * width).reshape(channels, height, width).transpose(1, 2, 0).ravel()
-
-    def only_feeds_dense(self, value: ir.Value) -> bool:
-        """Whether all that reads a flattened value can take its columns in another order."""
-        for user, slot in value.uses():
-            if user.op_type in ("QuantizeLinear", "DequantizeLinear") or user.op_type in ORDER_KEEPERS:
-                if not self.only_feeds_dense(user.outputs[0]):
-                    return False
-            elif not (user.op_type in ("Gemm", "MatMul") and slot == 0 and is_constant(user.inputs[1])):
-                return False
-        return not value.is_graph_output()
-
-    def keep_order(self, source: int, result: int) -> None:
-        """An elementwise operation's result has its columns where its input has them."""
-        if source in self.column_order:
-            self.column_order[result] = self.column_order[source]
-
-    def transpose(self, tensor: int, permutation: Sequence[int], name: str) -> int:
-        """Add a TRANSPOSE and return its result."""
-        before = self.tensors[tensor]
-        shape = tuple(before.shape[i] for i in permutation)
-        result = self.add_tensor(Tensor(name, shape, before.dtype, before.quantization))
-        order = self.add_constant(f"{name}/permutation", np.array(permutation, np.int32))
-        self.add_operator("TRANSPOSE", [tensor, order], [result], schema.TransposeOptionsT(), version=2)
-        return result
+def tensor_name(value: ir.Value) -> str:
+    """The name that a value's tensor gets."""
+    return str(value.name).removesuffix(OUTPUT_SUFFIX)
 
 
 def unsupported(node: ir.Node, rules: dict[str, Rule]) -> ExportError:

@@ -10,16 +10,20 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
+from edgeq.grid import asymmetric_grid
 from edgeq.tflite.model import Quantization
 
 __all__ = [
+    "Constant",
     "Weight",
     "check_scale",
     "float_source",
     "grid_of",
     "is_constant",
     "node_name",
+    "quantize_constant",
     "read_constant",
+    "read_int8_constant",
     "read_real_constant",
     "read_weight",
 ]
@@ -40,6 +44,21 @@ class Weight:
     codes: NDArray[Any]
     scale: NDArray[np.float32]
     axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An int8 operand of the ONNX graph.
+
+    Attributes:
+        name: the name it gets in TFLite.
+        codes: int8, ONNX layout.
+        grid: one scale and zero point.
+    """
+
+    name: str
+    codes: NDArray[np.int8]
+    grid: Quantization
 
 
 def node_name(node: ir.Node) -> str:
@@ -123,6 +142,45 @@ def read_weight(value: ir.Value | None, node: ir.Node) -> Weight:
     axis = dequantize.attributes.get_int("axis", 1) if scales.size > 1 else 0
     name = str(stored.name).removesuffix("_quantized") if stored is not None else ""
     return Weight(name, codes, scales, axis % max(codes.ndim, 1))
+
+
+def read_int8_constant(value: ir.Value, node: ir.Node) -> Constant:
+    """A constant operand: the integers of an int8 or uint8 DequantizeLinear with one scale as they stand (uint8 shifted
+    exactly), any other constant on the int8 grid over its own range.
+
+    Raises:
+        ExportError: it is computed, or has values that are not finite.
+    """
+    dequantize = float_source(value, node).producer()
+    if dequantize is not None and dequantize.op_type == "DequantizeLinear":
+        stored, scales, zero = (*dequantize.inputs, None)[:3]
+        codes = read_constant(stored, node)
+        scale = np.atleast_1d(read_constant(scales, node)).astype(np.float32)
+        check_scale(scale, str(value.name), node)
+        name = str(stored.name if stored is not None else value.name).removesuffix("_quantized")
+        if codes.dtype in (np.int8, np.uint8) and scale.size == 1:
+            zero_point = 0 if zero is None else int(read_constant(zero, node).ravel()[0])
+            shift = 128 if codes.dtype == np.uint8 else 0
+            shifted = (codes.astype(np.int16) - shift).astype(np.int8)
+            return Constant(name, shifted, Quantization.per_tensor(scale[0], zero_point - shift))
+    else:
+        name = str(float_source(value, node).name)
+    codes, grid = quantize_constant(read_real_constant(value, node), f"constant {name}")
+    return Constant(name, codes, grid)
+
+
+def quantize_constant(values: NDArray[Any], where: str) -> tuple[NDArray[np.int8], Quantization]:
+    """Float values on the int8 grid over their own range; a number that stands alone is exact.
+
+    Raises:
+        ExportError: one is NaN or infinite.
+    """
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ExportError("has values that are NaN or infinite", where=where)
+    scale, zero_point = asymmetric_grid(float(values.min(initial=0)), float(values.max(initial=0)))
+    codes = np.clip(np.rint(values / scale) + zero_point, -128, 127).astype(np.int8)
+    return codes, Quantization.per_tensor(scale, zero_point)
 
 
 def grid_of(quantize: ir.Node) -> Quantization:

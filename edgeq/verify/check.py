@@ -13,6 +13,7 @@ from edgeq.errors import VerifyError
 from edgeq.grid import QuantizedWeight
 from edgeq.progress import Progress, Silent
 from edgeq.tflite.convert import Interface
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.read import read_graph
 from edgeq.verify.integers import compare_integers
 from edgeq.verify.layers import compare_layers
@@ -33,7 +34,7 @@ def verify(
     content: bytes,
     qdq: ir.Model,
     trained: Mapping[str, QuantizedWeight],
-    column_order: dict[str, NDArray[np.intp]],
+    layouts: Mapping[str, Layout],
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     logits: Mapping[str, NDArray[np.float32]],
@@ -48,7 +49,7 @@ def verify(
         content: the .tflite file.
         qdq: the QDQ ONNX model.
         trained: the checkpoint's grid by layer name.
-        column_order: of :class:`edgeq.tflite.convert.Conversion`.
+        layouts: of :class:`edgeq.tflite.convert.Conversion`.
         images: uint8 [N, C, H, W], the test set.
         labels: int64 [N].
         logits: of PyTorch on the same images, [N, classes]: ``float`` and ``snapped``.
@@ -65,10 +66,10 @@ def verify(
     """
     progress = progress or Silent()
     graph = read_graph(content)
-    codes = compare_integers(trained, qdq, graph, column_order)
+    codes = compare_integers(trained, qdq, graph, layouts)
     inputs = as_file_input(images, io)
     golden = _spread(len(images), GOLDEN_SAMPLES)
-    layers = compare_layers(content, graph, qdq, column_order, [inputs[golden]])
+    layers = compare_layers(content, graph, qdq, layouts, [inputs[golden]])
     check_layers(layers)
     onnx_scores = run_onnx(qdq, images, progress=progress, label="onnxruntime")
     tflite_scores = run(content, [inputs], progress=progress, label="LiteRT, XNNPACK")[0]

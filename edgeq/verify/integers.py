@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import VerifyError
 from edgeq.grid import QuantizedWeight
-from edgeq.tflite.lower import TO_NCHW
+from edgeq.tflite.layout import TO_NCHW, Layout
 from edgeq.tflite.model import Graph, Operator
 
 __all__ = ["SUFFIX", "compare_integers", "onnx_weight"]
@@ -21,7 +21,7 @@ WEIGHT_NAME = re.compile(r"(.+)\.weight(?:_\d+)?")
 
 
 def compare_integers(
-    trained: Mapping[str, QuantizedWeight], qdq: ir.Model, graph: Graph, column_order: Mapping[str, NDArray[np.intp]]
+    trained: Mapping[str, QuantizedWeight], qdq: ir.Model, graph: Graph, layouts: Mapping[str, Layout]
 ) -> int:
     """Find every trained code in the ONNX and the TFLite file.
 
@@ -33,7 +33,7 @@ def compare_integers(
         trained: the checkpoint's grid by layer name, or by the exact name of an initializer.
         qdq: the ONNX file.
         graph: the TFLite file.
-        column_order: of :class:`edgeq.tflite.convert.Conversion`.
+        layouts: of :class:`edgeq.tflite.convert.Conversion`.
 
     Returns:
         How many there are; one that is lost is an error. A layer that is used twice counts twice.
@@ -53,7 +53,7 @@ def compare_integers(
                 raise VerifyError(
                     "the weight is missing", where=f"layer {layer}", wanted="a constant in the TFLite file"
                 )
-            tflite_codes, tflite_scale = _tflite_weight(graph, reader, column_order)
+            tflite_codes, tflite_scale = _tflite_weight(graph, reader, layouts)
             if codes.shape != tflite_codes.shape or not np.array_equal(codes, tflite_codes):
                 same = codes.shape == tflite_codes.shape
                 raise VerifyError(
@@ -137,7 +137,7 @@ def _readers_by_weight(graph: Graph) -> dict[str, Operator]:
 
 
 def _tflite_weight(
-    graph: Graph, operator: Operator, column_order: Mapping[str, NDArray[np.intp]]
+    graph: Graph, operator: Operator, layouts: Mapping[str, Layout]
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """The weight an operation computes with, in PyTorch's layout, and its scale."""
     tensor = graph.tensors[operator.inputs[1]]
@@ -147,8 +147,6 @@ def _tflite_weight(
         codes = codes.transpose(3, 0, 1, 2)
     elif operator.kind == "CONV_2D":
         codes = codes.transpose(TO_NCHW)
-    elif (order := column_order.get(graph.tensors[operator.inputs[0]].name)) is not None:
-        restored = np.empty_like(codes)
-        restored[:, order] = codes
-        codes = restored
+    elif (layout := layouts.get(tensor.name)) is not None:
+        codes = layout.to_onnx(codes)
     return codes, tensor.quantization.scale

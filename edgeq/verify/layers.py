@@ -8,7 +8,7 @@ once - an arithmetic that shares nothing with TFLite's integer kernels.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,8 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeq.tflite.lower import OUTPUT_SUFFIX, TO_NCHW
+from edgeq.tflite.layout import Layout
+from edgeq.tflite.lower import OUTPUT_SUFFIX
 from edgeq.tflite.model import Graph, Operator, Tensor
 from edgeq.tflite.write import write_graph
 from edgeq.verify.litert import delegated_operators, load, run_all_tensors
@@ -33,7 +34,7 @@ def compare_layers(
     content: bytes,
     graph: Graph,
     qdq: ir.Model,
-    column_order: dict[str, NDArray[np.intp]],
+    layouts: Mapping[str, Layout],
     inputs: list[NDArray[Any]],
 ) -> list[LayerParity]:
     """Compare each operation of a file in LiteRT's reference kernels, XNNPACK and onnxruntime.
@@ -42,7 +43,7 @@ def compare_layers(
         content: the .tflite file.
         graph: the same, read.
         qdq: the QDQ ONNX model it was made from.
-        column_order: of :class:`edgeq.tflite.convert.Conversion`.
+        layouts: of :class:`edgeq.tflite.convert.Conversion`.
         inputs: samples as the file takes them, an array an input.
 
     Returns:
@@ -51,7 +52,7 @@ def compare_layers(
     tensors = run_all_tensors(content, inputs)
     codes = {graph.tensors[index].name: values for index, values in tensors.items()}
     xnnpack = _run_cut_graph(graph, codes)
-    onnx_codes = _run_cut_qdq(qdq, codes, column_order)
+    onnx_codes = _run_cut_qdq(qdq, codes, layouts)
     delegated = delegated_operators(content)
     rows = []
     for i, operator in enumerate(graph.operators):
@@ -175,7 +176,7 @@ def cut_qdq(model: ir.Model, names: Collection[str]) -> CutModel:
     return CutModel(proto, inputs, outputs, shifts)
 
 
-def _run_cut_qdq(qdq: ir.Model, codes: Codes, column_order: dict[str, NDArray[np.intp]]) -> Codes:
+def _run_cut_qdq(qdq: ir.Model, codes: Codes, layouts: Mapping[str, Layout]) -> Codes:
     import onnxruntime
 
     cut = cut_qdq(qdq, codes)
@@ -187,29 +188,19 @@ def _run_cut_qdq(qdq: ir.Model, codes: Codes, column_order: dict[str, NDArray[np
     first = {item.name for item in qdq.graph.inputs}
     rows: Codes = {name: [] for name in cut.outputs if name not in first}
     for i in range(len(next(iter(codes.values())))):
-        feed = {
-            slot: _to_onnx(codes[name][i], name, column_order, cut.shifts[name]) for name, slot in cut.inputs.items()
-        }
+        feed = {slot: _to_onnx(codes[name][i], name, layouts, cut.shifts[name]) for name, slot in cut.inputs.items()}
         for item in float_inputs:  # the network's own input: its codes stand for it, so any value will do
             feed[item.name] = np.zeros([s if isinstance(s, int) else 1 for s in item.shape], np.float32)
         results = session.run([cut.outputs[name] for name in rows], feed)
         for name, values in zip(rows, results, strict=True):
-            rows[name].append(_to_tflite(values, name, column_order, cut.shifts[name]))
+            rows[name].append(_to_tflite(values, name, layouts, cut.shifts[name]))
     return rows
 
 
-def _to_onnx(codes: NDArray[Any], name: str, order: dict[str, NDArray[np.intp]], shift: int) -> NDArray[Any]:
-    if codes.ndim == 4:
-        codes = codes.transpose(TO_NCHW)
-    if name in order:
-        restored = np.empty_like(codes)
-        restored[:, order[name]] = codes
-        codes = restored
-    return np.ascontiguousarray(codes if not shift else (codes.astype(np.int16) + shift).astype(np.uint8))
+def _to_onnx(codes: NDArray[Any], name: str, layouts: Mapping[str, Layout], shift: int) -> NDArray[Any]:
+    codes = layouts[name].to_onnx(codes)
+    return codes if not shift else (codes.astype(np.int16) + shift).astype(np.uint8)
 
 
-def _to_tflite(codes: NDArray[Any], name: str, order: dict[str, NDArray[np.intp]], shift: int) -> NDArray[Any]:
-    codes = codes if not shift else (codes.astype(np.int16) - shift).astype(np.int8)
-    if codes.ndim == 4:
-        codes = codes.transpose(0, 2, 3, 1)
-    return codes[:, order[name]] if name in order else codes
+def _to_tflite(codes: NDArray[Any], name: str, layouts: Mapping[str, Layout], shift: int) -> NDArray[Any]:
+    return layouts[name].to_tflite(codes if not shift else (codes.astype(np.int16) - shift).astype(np.int8))

@@ -91,9 +91,13 @@ def test_equal_graphs_give_equal_bytes_and_equal_constants_are_stored_once() -> 
     assert {place % ALIGNMENT for place in places} == {0}
 
 
-def test_every_operation_that_edgeq_writes_has_a_rule() -> None:
+# What edgeq writes and the runner refuses by name: LiteRT's lane runs them.
+WITHOUT_RULE = {"BATCH_MATMUL", "GATHER", "MIRROR_PAD", "SPLIT", "SPLIT_V", "TILE"}
+
+
+def test_every_operation_that_edgeq_writes_has_a_rule_or_is_known_to_have_none() -> None:
     written = {kind for row in OPERATIONS.values() for kind in row.tflite.replace(",", " ").split()}
-    assert {kind for kind in written if kind.isupper()} <= set(RULES)
+    assert {kind for kind in written if kind.isupper()} - set(RULES) == WITHOUT_RULE
 
 
 # --- the tables: LiteRT is the judge, for every code ------------------------------------------------------------------

@@ -86,5 +86,5 @@ def test_the_whole_of_it_needs_no_quantize() -> None:
     assert artifact.notes == ()
     kinds = [operator.kind for operator in artifact.conversion.graph.operators]
     assert "QUANTIZE" not in kinds
-    rows = parity(artifact.content, artifact.qdq, artifact.conversion.column_order, random_samples(inputs))
+    rows = parity(artifact.content, artifact.qdq, artifact.conversion.layouts, random_samples(inputs))
     assert_layers_agree(rows)

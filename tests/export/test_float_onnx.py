@@ -88,12 +88,12 @@ def test_trained_codes_reach_both_files() -> None:
     samples = {"input": np.random.default_rng(0).standard_normal((8, 3, 9, 11)).astype(np.float32)}
     artifact = make_artifact(onnx_model, trained, samples, CalibrationRecipe())
     graph = read_graph(artifact.content)
-    order = artifact.conversion.column_order
-    count = compare_integers(trained, artifact.qdq, graph, order)
+    layouts = artifact.conversion.layouts
+    count = compare_integers(trained, artifact.qdq, graph, layouts)
     assert count >= sum(weight.codes.size for weight in trained.values())
     assert "TRANSPOSE" not in kinds(graph)
     assert not {"RELU", "RELU6"} & set(kinds(graph))
-    assert_layers_agree(parity(artifact.content, artifact.qdq, order, samples))
+    assert_layers_agree(parity(artifact.content, artifact.qdq, layouts, samples))
 
 
 def test_the_module_is_left_as_it_was() -> None:

@@ -81,7 +81,7 @@ def test_integers_scales_and_results_are_onnxruntimes(kind: QuantType, per_chann
     conversion = convert_file(path, tmp_path / "model.tflite")
     assert_codes_and_scales_kept(path, conversion)
     content = (tmp_path / "model.tflite").read_bytes()
-    assert_layers_agree(parity(content, load_onnx(path), conversion.column_order, samples))
+    assert_layers_agree(parity(content, load_onnx(path), conversion.layouts, samples))
     graph = conversion.graph
     found = to_values(run(content, file_inputs(graph, samples), workers=1)[0], graph, graph.outputs[0])
     wanted = run_onnxruntime(onnx.load(path), samples)[0]

@@ -17,6 +17,7 @@ from edgeq.grid import QuantizedWeight
 from edgeq.onnx_file import load_onnx
 from edgeq.snap import load_grid
 from edgeq.tflite.convert import convert_qdq
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.model import Graph, Quantization
 from edgeq.tflite.read import read_graph
 from edgeq.verify.check import as_file_input, check_layers
@@ -35,18 +36,18 @@ class Files:
     qdq: ir.Model
     content: bytes
     graph: Graph
-    order: dict[str, NDArray[np.intp]]
+    layouts: dict[str, Layout]
 
     def compare(self) -> int:
-        return compare_integers(self.trained, self.qdq, self.graph, self.order)
+        return compare_integers(self.trained, self.qdq, self.graph, self.layouts)
 
 
 @pytest.fixture
 def files(built: Build) -> Files:
     qdq = load_onnx(built.out / "model.onnx")
     content = (built.out / "model.tflite").read_bytes()
-    order = convert_qdq(qdq, io="uint8", head="softmax").column_order
-    return Files(load_grid(built.out / "grid.safetensors"), qdq, content, read_graph(content), order)
+    layouts = convert_qdq(qdq, io="uint8", head="softmax").layouts
+    return Files(load_grid(built.out / "grid.safetensors"), qdq, content, read_graph(content), layouts)
 
 
 def with_weight(graph: Graph, layer: str, change: Callable[[Any], Any]) -> Graph:
@@ -119,7 +120,7 @@ def test_a_layer_that_one_file_lacks(files: Files) -> None:
 
 
 def test_columns_in_the_wrong_order_are_other_integers(files: Files) -> None:
-    files.order = {}
+    files.layouts = {}
     with pytest.raises(VerifyError, match="layer fc1"):
         files.compare()
 
@@ -139,7 +140,7 @@ def test_an_operation_that_computes_something_else_is_named(files: Files, layer:
     moved = value.const_value.numpy() + np.rint(2 * result.quantization.scale / scale).astype(np.int32)
     value.const_value = ir.tensor(moved.astype(np.int32), name=value.name)
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 12, 12)).astype(np.uint8)
-    layers = compare_layers(files.content, graph, files.qdq, files.order, [as_file_input(images, "uint8")])
+    layers = compare_layers(files.content, graph, files.qdq, files.layouts, [as_file_input(images, "uint8")])
     apart = [(row.name, row.onnx_difference) for row in layers if (row.onnx_difference or 0) > 1]
     assert len(apart) == 1, "one layer's fault is not passed on to the next"
     with pytest.raises(VerifyError, match=rf"layer {apart[0][0]} \({operation}\): onnxruntime .*codes apart"):

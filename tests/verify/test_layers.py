@@ -8,6 +8,7 @@ from int8_models import Arrays, artifact_of, file_inputs, float_model, kinds, ra
 
 from edgeq.artifact import Artifact
 from edgeq.errors import VerifyError
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.model import Graph
 from edgeq.tflite.read import read_graph
 from edgeq.tflite.write import write_graph
@@ -50,7 +51,7 @@ def test_the_first_wrong_layer_is_named_and_no_other_blamed(artifact: Artifact) 
     """Every layer is fed the same codes, so a fault stays in its layer."""
     content = write_graph(changed(artifact.conversion.graph, "v"))
     graph = read_graph(content)
-    rows = compare_layers(content, graph, artifact.qdq, artifact.conversion.column_order, file_inputs(graph, samples()))
+    rows = compare_layers(content, graph, artifact.qdq, artifact.conversion.layouts, file_inputs(graph, samples()))
     wrong = [row.name for row in rows if (row.onnx_difference or 0) > 1]
     assert wrong == ["c"]
     with pytest.raises(VerifyError, match=r"layer c \(CONV_2D\)"):
@@ -60,14 +61,17 @@ def test_the_first_wrong_layer_is_named_and_no_other_blamed(artifact: Artifact) 
 def test_columns_in_another_order_are_found(artifact: Artifact) -> None:
     content = artifact.content
     graph = read_graph(content)
-    rows = compare_layers(content, graph, artifact.qdq, {}, file_inputs(graph, samples()))
+    layouts = artifact.conversion.layouts
+    flat = next(name for name, layout in layouts.items() if len(layout.axes) == 2 and len(layout.axes[1]) > 1)
+    plain = {**layouts, flat: Layout.arranged(layouts[flat].shape)}
+    rows = compare_layers(content, graph, artifact.qdq, plain, file_inputs(graph, samples()))
     assert any((row.onnx_difference or 0) > 1 for row in rows)
 
 
 def test_every_operation_is_compared_with_onnxruntime_or_has_none(artifact: Artifact) -> None:
     graph = read_graph(artifact.content)
     rows = compare_layers(
-        artifact.content, graph, artifact.qdq, artifact.conversion.column_order, file_inputs(graph, samples())
+        artifact.content, graph, artifact.qdq, artifact.conversion.layouts, file_inputs(graph, samples())
     )
     assert [row.operation for row in rows] == kinds(graph)
     compared = {row.operation for row in rows if row.onnx_difference is not None}

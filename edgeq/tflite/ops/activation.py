@@ -1,5 +1,4 @@
-"""Activation functions that stand alone: Relu, Clip, LeakyRelu, Sigmoid, Tanh, Softmax, HardSwish, and Identity and
-Dropout."""
+"""Activation functions that stand alone: Relu, Clip, LeakyRelu, Sigmoid, Tanh, Softmax, HardSwish."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Quantization
 from edgeq.tflite.ops.operation import Operation
@@ -36,10 +36,10 @@ def _unary(
     version: int = 2,
     forced: tuple[float, int] | None = None,
 ) -> None:
-    source = low.activation(node.inputs[0], node)
+    """Each value for itself: in whatever layout it is."""
+    view = low.view(node.inputs[0], node)
     grid = None if forced is None else Quantization.per_tensor(*forced)
-    result = low.emit(node, kind, [source], options, version=version, forced=grid)
-    low.keep_order(source, result)
+    low.emit(node, kind, [view.tensor], options, layout=view.layout, version=version, forced=grid)
 
 
 def relu(low: Lowering, node: ir.Node) -> None:
@@ -74,22 +74,13 @@ def hard_swish(low: Lowering, node: ir.Node) -> None:
 
 
 def softmax(low: Lowering, node: ir.Node) -> None:
-    """Over the last axis of a matrix, or the channels of an image, which TFLite has last."""
+    """Over any axis, which is brought last; of an image's channels that is where it is."""
     rank = len(low.shape(node.outputs[0]))
-    axis = node.attributes.get_int("axis", -1) % rank
-    if axis != (1 if rank == 4 else rank - 1):
-        raise ExportError("a Softmax over this axis is not lowered", where=node_name(node), got=axis)
-    _unary(low, node, "SOFTMAX", schema.SoftmaxOptionsT(beta=1.0), forced=SCORE_GRID)
-
-
-def identity(low: Lowering, node: ir.Node) -> None:
-    """Nothing is computed: the output is the input's tensor, or a QUANTIZE where its grid is another."""
-    source = low.activation(node.inputs[0], node)
-    grid = low.grid_after(node.outputs[0])
-    if grid is None or grid.same_grid(low.grid(source)):
-        low.index[str(node.outputs[0].name)] = source
-        return
-    low.keep_order(source, low.emit(node, "QUANTIZE", [source], schema.QuantizeOptionsT()))
+    order = low.axis_order(node.inputs[0], node, last=node.attributes.get_int("axis", -1) % rank)
+    source = low.activation(node.inputs[0], node, order)
+    layout = Layout.arranged(low.shape(node.outputs[0]), order)
+    options, grid = schema.SoftmaxOptionsT(beta=1.0), Quantization.per_tensor(*SCORE_GRID)
+    low.emit(node, "SOFTMAX", [source], options, layout=layout, version=2, forced=grid)
 
 
 ACTIVATION = (
@@ -100,6 +91,4 @@ ACTIVATION = (
     Operation("Tanh", "TANH", tanh, fixed_grid=TANH_GRID),
     Operation("HardSwish", "HARD_SWISH", hard_swish),
     Operation("Softmax", "SOFTMAX", softmax, fixed_grid=SCORE_GRID),
-    Operation("Identity", "nothing", identity, grid="same"),
-    Operation("Dropout", "nothing", identity, grid="same"),
 )

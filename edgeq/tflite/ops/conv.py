@@ -122,22 +122,25 @@ def padded(
     return result, VALID
 
 
-def add_bias(low: Lowering, node: ir.Node, source: int, weight: Weight, outputs: int) -> int:
+def add_bias(
+    low: Lowering, node: ir.Node, source: int, weight: Weight, outputs: int, *, bias: ir.Value | None = None
+) -> int:
     """The int32 bias at input scale x weight scale; a stored one at that scale is kept to the bit, another
-    re-expressed.
+    re-expressed. It is the node's third input where no other is given.
 
     Raises:
         ExportError: a value does not fit int32; names the channel.
     """
     scale = low.grid(source).scale[0] * np.broadcast_to(weight.scale, (outputs,))
     stem = weight.name.removesuffix(".weight")
-    codes = _bias_codes(low, node, scale, stem)
+    if bias is None and len(node.inputs) > 2:
+        bias = node.inputs[2]
+    codes = _bias_codes(node, bias, scale, stem)
     grid = Quantization.per_channel(scale if weight.scale.size > 1 else scale[:1], 0)
     return low.add_constant(f"{stem}.bias", codes, grid)
 
 
-def _bias_codes(low: Lowering, node: ir.Node, scale: NDArray[np.float32], stem: str) -> NDArray[np.int32]:
-    value = node.inputs[2] if len(node.inputs) > 2 else None
+def _bias_codes(node: ir.Node, value: ir.Value | None, scale: NDArray[np.float32], stem: str) -> NDArray[np.int32]:
     if value is None:
         return np.zeros(scale.shape, np.int32)
     if value.const_value is not None:  # a float bias

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.lower import TO_NHWC, Lowering
+from edgeq.tflite.layout import TO_NHWC
+from edgeq.tflite.lower import Lowering
 from edgeq.tflite.ops.conv import explicit_pads, padded
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.qdq_values import node_name, read_constant

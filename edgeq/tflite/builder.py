@@ -1,0 +1,188 @@
+"""A TFLite graph in the making: its tensors and operations, and the RESHAPE and TRANSPOSE that bring a tensor into
+another layout."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from edgeq.tflite.layout import Layout, coalesce, refine
+from edgeq.tflite.model import Operator, Quantization, Tensor
+
+__all__ = ["GraphBuilder", "memory_blocks"]
+
+MAX_TRANSPOSE_RANK = 5  # of the int8 kernel in tflite-runtime 2.14; LiteRT takes 6
+
+
+class GraphBuilder:
+    """Tensors and operations, in order."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.names: set[str] = set()
+        self.reserved: set[str] = set()  # names that only the ONNX values of that name get
+        self.notes: list[str] = []
+        self._arranged: dict[tuple[Any, ...], int] = {}
+
+    def add_tensor(self, tensor: Tensor) -> int:
+        name, number = tensor.name, 1
+        while name in self.names or (name in self.reserved and (number > 1 or tensor.data is not None)):
+            name, number = f"{tensor.name}_{number}", number + 1
+        self.names.add(name)
+        self.tensors.append(replace(tensor, name=name))
+        return len(self.tensors) - 1
+
+    def add_constant(self, name: str, data: NDArray[Any], grid: Quantization | None = None) -> int:
+        return self.add_tensor(Tensor(name, data.shape, data.dtype.name, grid, data))
+
+    def add_operator(
+        self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None, version: int = 1
+    ) -> None:
+        self.operators.append(Operator(kind, tuple(inputs), tuple(outputs), options, version))
+
+    def grid(self, tensor: int) -> Quantization:
+        grid = self.tensors[tensor].quantization
+        assert grid is not None, "every activation is defined with a grid"
+        return grid
+
+    # --- layouts ------------------------------------------------------------------------------------------------
+
+    def arrange(self, tensor: int, held: Layout, wanted: Layout, name: str, where: str) -> int:
+        """The tensor with its values in another layout of the same ONNX shape; what was made once is used again.
+
+        Args:
+            tensor, held: what there is.
+            wanted: where the values shall be; each of its axes has at most the factors that both can be split into.
+            name: of the result.
+            where: for the note that says where a TRANSPOSE was needed.
+        """
+        pair = refine(held, wanted)
+        if pair is None:  # through the canonical layout, in which every axis is whole
+            between = Layout.arranged(held.shape)
+            tensor, held = self.arrange(tensor, held, between, f"{name}/between", where), between
+            pair = refine(held, wanted)
+        assert pair is not None, "an axis that is whole can be split in any way"
+        source, target = pair
+        place = dict(zip(target.order, source.order, strict=True))
+        order = [place[i] for i in range(len(target.factors))]
+        return self._rearrange(tensor, source.factors, order, wanted.tensor_shape, name, where)
+
+    def _rearrange(
+        self, tensor: int, factors: tuple[int, ...], order: list[int], shape: tuple[int, ...], name: str, where: str
+    ) -> int:
+        sizes, runs = coalesce(factors, order)
+        key = (tensor, sizes, runs, shape)
+        if key not in self._arranged:
+            if len(runs) < 2:
+                result = self.reshape(tensor, shape, name)
+            else:
+                self.notes.append(f"TRANSPOSE added {where}: it wants the axes in another order")
+                result = self._transposed(tensor, factors, order, shape, name)
+            self._arranged[key] = result
+        return self._arranged[key]
+
+    def _transposed(
+        self, tensor: int, factors: tuple[int, ...], order: list[int], shape: tuple[int, ...], name: str
+    ) -> int:
+        """One TRANSPOSE, with a RESHAPE before or after it only where the shapes need it."""
+        before = self.tensors[tensor].shape
+        moved = memory_blocks(order, [factors[i] for i in order], shape)
+        if moved is not None and len(shape) <= MAX_TRANSPOSE_RANK:
+            rank = sorted((part[0], i) for i, part in enumerate(moved) if part)
+            from_ones = [i for i, size in enumerate(before) if size == 1]
+            from_others = [i for i, size in enumerate(before) if size != 1]
+            if len(before) != len(shape) or [before[i] for i in from_others] != [shape[i] for _, i in rank]:
+                ones = len(shape) - len(rank)
+                before = (*[1] * ones, *(shape[i] for _, i in rank))
+                tensor = self.reshape(tensor, before, f"{name}/reshape")
+                from_ones, from_others = list(range(ones)), list(range(ones, len(shape)))
+            source = {i: from_others[place] for place, (_, i) in enumerate(rank)}
+            ones_left = iter(from_ones)
+            return self.transpose(tensor, [source[i] if i in source else next(ones_left) for i in range(len(shape))],
+                                  name)  # fmt: skip
+        factors, order = _split_as(factors, order, before)
+        whole = memory_blocks(list(range(len(factors))), factors, before)
+        place = {part[0]: i for i, part in enumerate(whole or []) if part}
+        kept = whole is not None and len(before) <= MAX_TRANSPOSE_RANK and _stay_together(whole, order)
+        if kept:
+            permutation = [place[i] for i in order if i in place]
+            empty = [i for i, part in enumerate(whole or []) if not part]
+            return self.reshape(self.transpose(tensor, [*empty, *permutation], f"{name}/transpose"), shape, name)
+        sizes, runs = coalesce(factors, order)
+        tensor = self.reshape(tensor, sizes, f"{name}/reshape")
+        return self.reshape(self.transpose(tensor, runs, f"{name}/transpose"), shape, name)
+
+    def reshape(self, tensor: int, shape: Sequence[int], name: str) -> int:
+        """A RESHAPE's result; the tensor itself where it has the shape."""
+        before = self.tensors[tensor]
+        if before.shape == tuple(shape):
+            return tensor
+        result = self.add_tensor(Tensor(name, tuple(shape), before.dtype, before.quantization))
+        target = np.array(shape, np.int32)
+        sizes = self.add_constant(f"{name}/shape", target)
+        self.add_operator("RESHAPE", [tensor, sizes], [result], schema.ReshapeOptionsT(newShape=target))
+        return result
+
+    def transpose(self, tensor: int, permutation: Sequence[int], name: str) -> int:
+        """A TRANSPOSE's result."""
+        before = self.tensors[tensor]
+        shape = tuple(before.shape[i] for i in permutation)
+        result = self.add_tensor(Tensor(name, shape, before.dtype, before.quantization))
+        order = self.add_constant(f"{name}/permutation", np.array(permutation, np.int32))
+        self.add_operator("TRANSPOSE", [tensor, order], [result], schema.TransposeOptionsT(), version=2)
+        return result
+
+    def requantize(self, tensor: int, grid: Quantization, name: str) -> int:
+        """A QUANTIZE's result: the same numbers on another grid; the tensor itself where it is on it."""
+        before = self.tensors[tensor]
+        if grid.same_grid(before.quantization):
+            return tensor
+        result = self.add_tensor(replace(before, name=name, quantization=grid))
+        self.add_operator("QUANTIZE", [tensor], [result], schema.QuantizeOptionsT())
+        return result
+
+
+def memory_blocks(order: Sequence[int], sizes: Sequence[int], shape: Sequence[int]) -> list[list[int]] | None:
+    """The factors that make up each dimension of a shape; None where one is not a run of neighbours in memory."""
+    rest: Iterator[tuple[int, int]] = iter(zip(order, sizes, strict=True))
+    parts = []
+    for size in shape:
+        part: list[int] = []
+        while size > 1:
+            factor, taken = next(rest)
+            if size % taken or (part and factor != part[-1] + 1):
+                return None
+            part.append(factor)
+            size //= taken
+        parts.append(part)
+    return parts
+
+
+def _split_as(factors: tuple[int, ...], order: list[int], shape: Sequence[int]) -> tuple[tuple[int, ...], list[int]]:
+    """The factors split at the ends of a tensor's dimensions, where they can be."""
+    tensor = Layout(tuple(shape), tuple(size for size in shape if size > 1), (tuple(range(sum(s > 1 for s in shape))),))
+    memory = Layout(tuple(shape), factors, (tuple(range(len(factors))),))
+    pair = refine(memory, tensor)
+    if pair is None:
+        return factors, order
+    pieces: list[list[int]] = [[] for _ in factors]
+    factor, left = -1, 1
+    for i, size in enumerate(pair[0].factors):
+        if left == 1:
+            factor, left = factor + 1, factors[factor + 1]
+        pieces[factor].append(i)
+        left //= size
+    return pair[0].factors, [i for factor in order for i in pieces[factor]]
+
+
+def _stay_together(parts: list[list[int]], order: list[int]) -> bool:
+    """Whether the factors of each dimension follow one another in an order too."""
+    place = {factor: i for i, factor in enumerate(order)}
+    return all(place[b] == place[a] + 1 for part in parts for a, b in itertools.pairwise(part))
