@@ -6,7 +6,6 @@ Nothing here calls Gradle or needs an Android SDK.
 from __future__ import annotations
 
 import shutil
-import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from edgeq.android.golden_file import golden_bytes
 from edgeq.android.names import app_name, module_name, package_name, resource_text
 from edgeq.errors import FormatError, RecipeError
+from edgeq.golden import load_golden
 from edgeq.manifest import artifact_entries, read_manifest, write_manifest
 from edgeq.recipe import Recipe, load_recipe
 
@@ -93,11 +93,7 @@ def _read(path: Path) -> bytes:
 
 def _read_golden(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Inputs [S, H, W, 3] and outputs [S, classes], both uint8."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            inputs, outputs = arrays["inputs"], arrays["outputs"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FormatError("no readable golden vectors", where=path, got=error) from error
+    inputs, outputs = load_golden(path)
     for array, rank in ((inputs, 4), (outputs, 2)):
         if array.dtype != np.uint8 or array.ndim != rank or not array.size or len(array) != len(inputs):
             got = f"{array.dtype} {list(array.shape)}"

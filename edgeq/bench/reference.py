@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeq.bench.split import SingleOperation, split_operations
 from edgeq.errors import FormatError, VerifyError
+from edgeq.golden import load_golden
 from edgeq.tflite.model import Graph
 from edgeq.tflite.read import read_file
 from edgeq.tflite.write import write_graph
@@ -25,7 +24,6 @@ __all__ = ["OperationRun", "Reference", "at_sample", "make_reference"]
 Arrays = list[NDArray[Any]]
 
 SAMPLES = 2  # of random codes, where there are no golden ones
-MAX_GOLDEN_BYTES = 1 << 28
 SEED = 0
 
 
@@ -110,14 +108,7 @@ def at_sample(reference: Reference, sample: int) -> Reference:
 
 def _read_golden(path: Path, graph: Graph) -> tuple[NDArray[Any], NDArray[Any]]:
     """The golden inputs and outputs, which are of the graph's only input and only output."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(item.file_size for item in archive.infolist()) > MAX_GOLDEN_BYTES:
-                raise FormatError("is too large for golden vectors", where=path, wanted=f"{MAX_GOLDEN_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            inputs, outputs = arrays["inputs"], arrays["outputs"]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise FormatError("no readable golden vectors", where=path, got=error) from error
+    inputs, outputs = load_golden(path)
     for array, index in ((inputs, graph.inputs[0]), (outputs, graph.outputs[0])):
         tensor = graph.tensors[index]
         if array.ndim < 1 or array.shape[1:] != tensor.shape[1:] or array.dtype.name != tensor.dtype or not len(array):
