@@ -12,6 +12,7 @@ from typing import Any
 from edgeq import __version__
 from edgeq.errors import FormatError
 from edgeq.grid import QuantizedWeight
+from edgeq.whole_file import write_whole
 
 __all__ = ["SCHEMA", "artifact_entries", "layer_entries", "package_versions", "read_manifest", "write_manifest"]
 
@@ -57,7 +58,8 @@ def artifact_entries(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a manifest in place of an earlier one, which a failure leaves as it was."""
+    write_whole(path, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from edgeq.grid import Grid, QuantizedWeight
 from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions, write_manifest
 from edgeq.progress import Progress, Silent
 from edgeq.stages import StageClock
+from edgeq.whole_file import write_whole
 from edgeq.workspace import CHECKPOINTS, Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -137,13 +138,7 @@ def convert_file(source: Path | onnx.ModelProto, out: Path, *, io: Interface = "
     conversion = convert_qdq(load_onnx(source), io=io)
     content = tflite_bytes(conversion.graph, None)
     load(content)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(out, content)
     return conversion
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeq.bench.result import Emulation
 from edgeq.errors import FormatError, VerifyError
+from edgeq.whole_file import write_whole
 
 __all__ = ["ALLOWED_RISE", "check_baseline", "read_baseline", "write_baseline"]
 
@@ -40,13 +41,7 @@ def check_baseline(found: Sequence[Emulation], recorded: Mapping[str, int]) -> N
 def write_baseline(found: Sequence[Emulation], path: Path) -> None:
     """Record the instructions of an inference, a line a lane, replacing the file."""
     document = {"schema": SCHEMA, "instructions": _instructions(found)}
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
 def _instructions(found: Sequence[Emulation]) -> dict[str, int]:

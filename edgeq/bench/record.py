@@ -69,9 +69,4 @@ def record(folder: Path, found: Sequence[Emulation | Measured]) -> None:
     new = [entry for item in found for entry in entries_of(item)]
     keys = {tuple(map(entry.get, KEYS)) for entry in new}
     old = [entry for entry in manifest.get("bench", []) if tuple(map(entry.get, KEYS)) not in keys]
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        write_manifest(temporary, manifest | {"bench": old + new})
-        temporary.replace(path)  # a full disk must not cost a build its manifest
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_manifest(path, manifest | {"bench": old + new})
