@@ -14,14 +14,13 @@ from pathlib import Path
 
 from edgeq.bench.agreement import compare_outputs, first_differing
 from edgeq.bench.estimate import Estimate, estimate
-from edgeq.bench.guest import GuestProgram
+from edgeq.bench.guest import GuestProgram, run_jobs
 from edgeq.bench.instructions import count, disassemble
-from edgeq.bench.jobs import Job, pack_samples, read_results, unpack_outputs, write_job_file
+from edgeq.bench.jobs import Job, pack_samples, unpack_outputs
 from edgeq.bench.kernels import KernelNames, hot_kernels
 from edgeq.bench.lanes import Lane, find_lanes
 from edgeq.bench.memory_traffic import memory_bytes, weights_stay
 from edgeq.bench.profile import Block, Region
-from edgeq.bench.qemu import run
 from edgeq.bench.reference import Arrays, OperationRun, Reference, at_sample
 from edgeq.bench.result import EmulatedLane, Emulation, OperationCount
 from edgeq.bench.roofline import core_peak
@@ -119,29 +118,15 @@ def _execute(
     lane: Lane, guest: GuestProgram, reference: Reference, target: Target
 ) -> tuple[dict[int, Region], list[Arrays]]:
     """The regions by index, and the outputs: of the whole file, then of each operation."""
-    assert target.qemu_cpu is not None  # find_lanes saw an arch, and a target has both or neither
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
         jobs = _write_jobs(lane, reference, Path(folder))
-        job_file = Path(folder) / "jobs"
-        write_job_file(jobs, job_file)
-        done = run(
-            guest.program,
-            [*guest.arguments, str(job_file)],
-            arch=lane.arch,
-            cpu=target.qemu_cpu,
-            root=guest.root,
-            library_folders=guest.library_folders,
-            count=True,
-            timeout_s=TIMEOUT_S,
-            environment=guest.environment,
-        )
-        samples = [result.samples for result in read_results(done.stdout, jobs)]
+        results, regions = run_jobs(guest, target, jobs, Path(folder) / "jobs", count=True, timeout_s=TIMEOUT_S)
         graphs = [reference.graph, *(part.operation.graph for part in reference.operations)]
         outputs = [
-            unpack_outputs(job.outputs.read_bytes(), graph, number)
-            for job, graph, number in zip(jobs, graphs, samples, strict=True)
+            unpack_outputs(job.outputs.read_bytes(), graph, result.samples)
+            for job, graph, result in zip(jobs, graphs, results, strict=True)
         ]
-    return {region.index: region for region in done.regions}, outputs
+    return {region.index: region for region in regions}, outputs
 
 
 def _write_jobs(lane: Lane, reference: Reference, folder: Path) -> list[Job]:

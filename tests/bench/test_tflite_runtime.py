@@ -13,7 +13,8 @@ from needs import needs_downloads
 from operation_cases import CASES
 
 from edgeq.bench import sysroot, wheels
-from edgeq.bench.jobs import Job, pack_samples, read_results, unpack_outputs, write_job_file
+from edgeq.bench.guest import run_jobs
+from edgeq.bench.jobs import Job, pack_samples, unpack_outputs
 from edgeq.bench.litert_library import litert_guest
 from edgeq.bench.tflite_runtime import tflite_runtime_guest
 from edgeq.targets import load_target
@@ -58,8 +59,6 @@ def test_the_guest_is_python_with_its_libraries(tmp_path: Path, monkeypatch: pyt
 )
 def test_a_lane_computes_what_the_host_does(tmp_path: Path, lane: str, target_name: str, apart: int) -> None:
     """Kernels of another kind may round a tie to the other side: one code."""
-    from edgeq.bench.qemu import run
-
     target = load_target(target_name)
     guest = litert_guest(target) if lane == "litert" else tflite_runtime_guest(target)
     (case,) = (case for case in CASES if case.name == "Conv-plain")
@@ -70,20 +69,8 @@ def test_a_lane_computes_what_the_host_does(tmp_path: Path, lane: str, target_na
     job = Job("conv", tmp_path / "model", tmp_path / "in", tmp_path / "out", warm_up=1, runs=2)
     job.model.write_bytes(content)
     job.samples.write_bytes(pack_samples(inputs))
-    write_job_file([job], tmp_path / "jobs")
-    assert target.arch is not None
-    assert target.qemu_cpu is not None
-    done = run(
-        guest.program,
-        [*guest.arguments, str(tmp_path / "jobs")],
-        arch=target.arch,
-        cpu=target.qemu_cpu,
-        root=guest.root,
-        library_folders=guest.library_folders,
-        timeout_s=120,
-        environment=guest.environment,
-    )
-    assert read_results(done.stdout, [job])[0].samples == 4
+    (result,), _ = run_jobs(guest, target, [job], tmp_path / "jobs", count=False, timeout_s=120)
+    assert result.samples == 4
     (found,) = unpack_outputs(job.outputs.read_bytes(), graph, 4)
     (wanted,) = run_on_host(content, inputs, workers=1)
     assert np.abs(found.astype(int) - wanted.astype(int)).max() <= apart

@@ -21,12 +21,12 @@ import numpy as np
 
 from edgeq.bench.estimate import estimate
 from edgeq.bench.float_twin import float_twin
+from edgeq.bench.guest import run_jobs
 from edgeq.bench.instructions import count
-from edgeq.bench.jobs import Job, pack_samples, write_job_file
+from edgeq.bench.jobs import Job, pack_samples
 from edgeq.bench.lanes import LANES
 from edgeq.bench.memory_traffic import memory_bytes
 from edgeq.bench.profile import Region
-from edgeq.bench.qemu import run
 from edgeq.progress import Silent
 from edgeq.targets import load_target
 from edgeq.tflite.model import Graph
@@ -84,7 +84,6 @@ def build(model: str, folder: Path) -> Graph:
 def profile(graph: Graph, lane_name: str, target_name: str, folder: Path) -> Region:
     """What one inference runs, counted under QEMU."""
     lane, target = LANES[lane_name], load_target(target_name)
-    assert target.qemu_cpu is not None
     guest = lane.guest(target, Silent())
     tensor = graph.tensors[graph.inputs[0]]
     generator = np.random.default_rng(0)
@@ -96,19 +95,8 @@ def profile(graph: Graph, lane_name: str, target_name: str, folder: Path) -> Reg
     job = Job("whole", folder / "model", folder / "in", folder / "out")
     job.model.write_bytes(lane.encode(graph))
     job.samples.write_bytes(pack_samples([values.astype(tensor.dtype)]))
-    write_job_file([job], folder / "jobs")
-    done = run(
-        guest.program,
-        [*guest.arguments, str(folder / "jobs")],
-        arch=lane.arch,
-        cpu=target.qemu_cpu,
-        root=guest.root,
-        library_folders=guest.library_folders,
-        count=True,
-        timeout_s=TIMEOUT_S,
-        environment=guest.environment,
-    )
-    return done.regions[0]
+    _, (region,) = run_jobs(guest, target, [job], folder / "jobs", count=True, timeout_s=TIMEOUT_S)
+    return region
 
 
 def compare(row: Row, graph: Graph, region: Region) -> dict[str, Any]:
