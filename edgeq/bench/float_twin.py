@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.tflite.model import Graph, Operator, Quantization, Tensor
+from edgeq.tflite.model import Graph, Quantization, Tensor
 
 __all__ = ["float_twin"]
 
@@ -62,21 +62,11 @@ def _without_unused(graph: Graph) -> Graph:
     used = {index for operator in graph.operators for index in (*operator.inputs, *operator.outputs)}
     used |= {*graph.inputs, *graph.outputs}
     kept = sorted(used - {-1})
-    places = {old: new for new, old in enumerate(kept)} | {-1: -1}
-    operators = tuple(
-        Operator(
-            operator.kind,
-            tuple(places[index] for index in operator.inputs),
-            tuple(places[index] for index in operator.outputs),
-            operator.options,
-            operator.version,
-        )
-        for operator in graph.operators
-    )
+    places = {old: new for new, old in enumerate(kept)}
     return dataclasses.replace(
         graph,
         tensors=tuple(graph.tensors[index] for index in kept),
-        operators=operators,
+        operators=tuple(operator.renumbered(places) for operator in graph.operators),
         inputs=tuple(places[index] for index in graph.inputs),
         outputs=tuple(places[index] for index in graph.outputs),
     )

@@ -52,7 +52,7 @@ def split_operations(graph: Graph) -> list[SingleOperation]:
 
 def _alone(graph: Graph, number: int, group: tuple[Operator, ...]) -> SingleOperation:
     used = list(dict.fromkeys(i for operator in group for i in (*operator.inputs, *operator.outputs) if i >= 0))
-    places = {old: new for new, old in enumerate(used)} | {-1: -1}
+    places = {old: new for new, old in enumerate(used)}
     made = {index for operator in group for index in operator.outputs}
     read = dict.fromkeys(
         index
@@ -60,16 +60,7 @@ def _alone(graph: Graph, number: int, group: tuple[Operator, ...]) -> SingleOper
         for index in operator.inputs
         if index >= 0 and index not in made and graph.tensors[index].data is None
     )
-    operators = tuple(
-        Operator(
-            operator.kind,
-            tuple(places[index] for index in operator.inputs),
-            tuple(places[index] for index in operator.outputs),
-            operator.options,
-            operator.version,
-        )
-        for operator in group
-    )
+    operators = tuple(operator.renumbered(places) for operator in group)
     alone = Graph(
         tensors=tuple(graph.tensors[index] for index in used),
         operators=operators,

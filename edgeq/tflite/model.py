@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,13 @@ class Operator:
     outputs: tuple[int, ...]
     options: Any = None
     version: int = 1
+
+    def renumbered(self, places: Mapping[int, int]) -> Operator:
+        """The same operation in a graph whose tensors have other indices: new by old."""
+        inputs, outputs = (
+            tuple(index if index < 0 else places[index] for index in side) for side in (self.inputs, self.outputs)
+        )
+        return replace(self, inputs=inputs, outputs=outputs)
 
 
 @dataclass(frozen=True, slots=True)
