@@ -10,17 +10,29 @@ import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from edgeq.errors import RecipeError
 
-__all__ = ["CLASSES", "Basis", "Cost", "Pairs", "Pipeline", "basis", "check_costs", "check_interval", "find_cost"]
+__all__ = [
+    "CLASSES",
+    "Basis",
+    "Cost",
+    "InstructionClass",
+    "Pairs",
+    "Pipeline",
+    "basis",
+    "check_costs",
+    "check_interval",
+    "find_cost",
+]
 
 Basis = Literal["published", "partly assumed", "fitted", "assumed"]
 Pairs = Literal["no", "older", "either"]
 
-CLASSES = ("mac", "neon", "load", "store", "branch", "other")
-"""The classes that :mod:`edgeq.bench.instructions` counts by; a table has a row ``class:...`` for each."""
+InstructionClass = Literal["mac", "neon", "load", "store", "branch", "other"]
+CLASSES: tuple[InstructionClass, ...] = get_args(InstructionClass)
+"""What :mod:`edgeq.bench.instructions` counts by; a table has a row ``class:...`` for each."""
 
 _PATTERN = frozenset("*?[")
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from edgeq.bench.profile import Arch
 from edgeq.bench.toolchain import find_compiler, find_qemu
 from edgeq.errors import EdgeqError
+from edgeq.targets import Arch
 
 __all__ = ["needs_downloads", "needs_qemu"]
 

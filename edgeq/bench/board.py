@@ -15,13 +15,12 @@ from edgeq.bench.agreement import compare_outputs
 from edgeq.bench.jobs import Job, pack_samples, unpack_outputs
 from edgeq.bench.lanes import LANES, Lane
 from edgeq.bench.measure import Measurement, RunnerFiles, Settings, measure
-from edgeq.bench.profile import Arch
 from edgeq.bench.reference import Reference
 from edgeq.bench.result import Agreement
 from edgeq.bench.transport import Transport, open_transport, parse_via
 from edgeq.errors import EdgeqError
 from edgeq.progress import Progress, Silent
-from edgeq.targets import Target
+from edgeq.targets import Arch, Target
 
 __all__ = ["Measured", "measure_artifact"]
 

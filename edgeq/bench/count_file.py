@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.bench.instruction_set import ArmCode, arm_instruction_sets
-from edgeq.bench.profile import Arch, Block, InstructionSet, Region
+from edgeq.bench.profile import Block, InstructionSet, Region
 from edgeq.errors import EdgeqError, FormatError
+from edgeq.targets import Arch
 
 __all__ = ["read_counts"]
 

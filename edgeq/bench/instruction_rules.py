@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+
+from edgeq.cost_table import InstructionClass
 
 __all__ = ["Meaning", "arm64_meaning", "arm_meaning"]
-
-Kind = Literal["mac", "neon", "load", "store", "branch", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,7 @@ class Meaning:
     """Class, multiply-accumulates, bytes moved and form of an instruction; see
     :class:`edgeq.bench.instructions.Instruction`."""
 
-    kind: Kind
+    kind: InstructionClass
     form: str
     macs: int = 0
     bytes_moved: int = 0
@@ -84,7 +83,7 @@ def _a64_vector(base: str, lanes: int, element: str) -> Meaning:
     return Meaning("neon", form)
 
 
-def _a64_access(kind: Kind, base: str, operands: str) -> Meaning:
+def _a64_access(kind: InstructionClass, base: str, operands: str) -> Meaning:
     listed = operands.partition("}")[0] if operands.startswith("{v") else ""
     if listed:
         registers = listed.count("v")
@@ -147,7 +146,7 @@ def arm_meaning(mnemonic: str, operands: str) -> Meaning:
 
 
 def _arm_multiple(vector: str, base: str, operands: str) -> Meaning:
-    kind: Kind = "load" if base in ("ldm", "pop") else "store"
+    kind: InstructionClass = "load" if base in ("ldm", "pop") else "store"
     registers = operands[operands.find("{") :].count(",") + 1
     letter = _ARM_VECTOR.findall(operands)[0] if vector else "r"
     return Meaning(kind, f"{vector}{base}.{letter}{registers}", bytes_moved=registers * (8 if letter == "d" else 4))
@@ -156,7 +155,7 @@ def _arm_multiple(vector: str, base: str, operands: str) -> Meaning:
 def _arm_structure(head: str, direction: str, types: str, operands: str) -> Meaning:
     listed = operands.partition("}")[0]
     registers = len(_ARM_VECTOR.findall(listed))
-    kind: Kind = "load" if direction == "ld" else "store"
+    kind: InstructionClass = "load" if direction == "ld" else "store"
     form = f"{head}.{types}"
     element = _bits(types) // 8
     if "[]" in listed:  # one structure to all lanes, whichever number of registers takes it
@@ -168,7 +167,7 @@ def _arm_structure(head: str, direction: str, types: str, operands: str) -> Mean
 
 def _arm_access(head: str, operands: str) -> Meaning:
     vector = head.startswith("v")
-    kind: Kind = "load" if head.removeprefix("v").startswith("ld") else "store"
+    kind: InstructionClass = "load" if head.removeprefix("v").startswith("ld") else "store"
     if vector:
         letter = operands[:1]
         return Meaning(kind, f"{head}.{letter}", bytes_moved=8 if letter == "d" else 4)

@@ -9,15 +9,15 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from edgeq.bench.instruction_rules import Meaning, arm64_meaning, arm_meaning
 from edgeq.bench.profile import Block, InstructionSet
+from edgeq.cost_table import CLASSES, InstructionClass
 from edgeq.errors import EdgeqError
 
-__all__ = ["Counts", "Instruction", "InstructionClass", "count", "disassemble"]
+__all__ = ["Counts", "Instruction", "count", "disassemble"]
 
-InstructionClass = Literal["mac", "neon", "load", "store", "branch", "other"]
 
 MAX_BLOCK_BYTES = 1 << 20
 UNDECODED = "undecoded"
@@ -121,7 +121,7 @@ def count(blocks: Iterable[Block]) -> Counts:
     for (code, instruction_set), times in executions.items():
         for instruction in _decoded(code, instruction_set):
             ran[instruction] += times
-    classes: dict[InstructionClass, int] = dict.fromkeys(get_args(InstructionClass), 0)
+    classes: dict[InstructionClass, int] = dict.fromkeys(CLASSES, 0)
     forms: Counter[str] = Counter()
     macs = 0
     moved = {"load": 0, "store": 0}

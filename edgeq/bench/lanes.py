@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgeq.bench.guest import GuestProgram
-from edgeq.bench.profile import Arch
 from edgeq.errors import RecipeError
 from edgeq.progress import Progress
-from edgeq.targets import Target
+from edgeq.targets import Arch, Target
 from edgeq.tflite.model import Graph
 
 __all__ = ["LANES", "Lane", "find_lanes"]

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Protocol, get_args
 
 from edgeq.bench.instructions import count
-from edgeq.bench.profile import Arch
 from edgeq.bench.qemu import run
 from edgeq.bench.toolchain import build_program
 from edgeq.errors import EdgeqError, RecipeError
-from edgeq.targets import PeakKey, Target, peak_ops
+from edgeq.targets import Arch, PeakKey, Target, peak_ops
 
 __all__ = ["LOOPS", "MIN_SHARE", "LoopCount", "LoopSpeed", "PeakLoop", "count_loop", "loops_of", "measure_loop"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Arch", "Block", "InstructionSet", "Region"]
+__all__ = ["Block", "InstructionSet", "Region"]
 
-Arch = Literal["aarch64", "armhf"]
 InstructionSet = Literal["a64", "a32", "t32"]
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.bench.count_file import read_counts
-from edgeq.bench.profile import Arch, Region
+from edgeq.bench.profile import Region
 from edgeq.bench.toolchain import build_plugin, find_qemu
 from edgeq.errors import EdgeqError
+from edgeq.targets import Arch
 
 __all__ = ["MAX_OUTPUT_BYTES", "Run", "run"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from edgeq.bench.cache import cached, content_key
-from edgeq.bench.profile import Arch
 from edgeq.errors import EdgeqError
 from edgeq.progress import Progress, Silent
+from edgeq.targets import Arch
 
 __all__ = ["Core", "core_files", "guest_root", "library_folders", "sysroot"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from edgeq.bench.cache import cached, content_key
-from edgeq.bench.profile import Arch
 from edgeq.errors import EdgeqError
 from edgeq.resources import data_folder
+from edgeq.targets import Arch
 
 __all__ = ["Machine", "build_plugin", "build_program", "find_compiler", "find_qemu", "native_source", "tool_states"]
 

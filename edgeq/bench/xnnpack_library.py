@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeq.bench.guest import GuestProgram
-from edgeq.bench.profile import Arch
 from edgeq.progress import Progress
-from edgeq.targets import Target
+from edgeq.targets import Arch, Target
 
 __all__ = ["XNNPACK_PACKAGES", "xnnpack_guest", "xnnpack_program"]
 

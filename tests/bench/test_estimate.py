@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgeq.bench.estimate import estimate
 from edgeq.bench.profile import Block, InstructionSet
-from edgeq.cost_table import Cost, Pipeline
+from edgeq.cost_table import CLASSES, Cost, Pipeline
 from edgeq.errors import EdgeqError
 from edgeq.targets import DataType, Target, load_target, peak_ops
 
@@ -21,7 +21,6 @@ pytest.importorskip("capstone", reason="counting instructions needs capstone")
 
 SDOT, FMLA, RET = (bytes.fromhex(code) for code in ("30e2824f", "20cc224e", "c0035fd6"))
 CALIBRATION = Path(__file__).parents[2] / "docs" / "results" / "estimate-calibration.json"
-CLASSES = ("mac", "neon", "load", "store", "branch", "other")
 BOARD = Target(
     schema=1,
     name="board",

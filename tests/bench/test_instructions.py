@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeq.bench.instructions import Instruction, InstructionClass, count, disassemble
+from edgeq.bench.instructions import Instruction, count, disassemble
 from edgeq.bench.profile import Block, InstructionSet
+from edgeq.cost_table import InstructionClass
 from edgeq.errors import EdgeqError
 
 pytest.importorskip("capstone", reason="counting instructions needs capstone")

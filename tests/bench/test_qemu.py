@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from needs import needs_qemu
 
-from edgeq.bench.profile import Arch, Region
+from edgeq.bench.profile import Region
 from edgeq.bench.qemu import Run, run
 from edgeq.bench.toolchain import find_compiler
 from edgeq.errors import EdgeqError
+from edgeq.targets import Arch
 
 CPUS: dict[Arch, str] = {"aarch64": "cortex-a76", "armhf": "cortex-a7"}
 # The C library that the cross compiler links to lies here; no sysroot is needed.

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from needs import needs_downloads
 
-from edgeq.bench.profile import Arch
 from edgeq.bench.sysroot import UPDATE_TRIES, core_files, guest_root, library_folders, sysroot
 from edgeq.bench.sysroot import Core as SeenCore
 from edgeq.errors import EdgeqError
 from edgeq.progress import Silent
-from edgeq.targets import list_targets, load_target
+from edgeq.targets import Arch, list_targets, load_target
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb on PATH")
 
