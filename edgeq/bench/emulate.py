@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgeq.bench.agreement import compare_outputs, first_differing
 from edgeq.bench.estimate import Estimate, estimate
 from edgeq.bench.guest import GuestProgram, run_jobs
-from edgeq.bench.instructions import count, disassemble
+from edgeq.bench.instructions import count, macs_by_form
 from edgeq.bench.jobs import Job, pack_samples, unpack_outputs
 from edgeq.bench.kernels import KernelNames, hot_kernels
 from edgeq.bench.lanes import Lane, find_lanes
 from edgeq.bench.memory_traffic import memory_bytes, weights_stay
-from edgeq.bench.profile import Block, Region
+from edgeq.bench.profile import Region
 from edgeq.bench.reference import Arrays, OperationRun, Reference, at_sample
 from edgeq.bench.result import EmulatedLane, Emulation, OperationCount
 from edgeq.bench.roofline import core_peak
@@ -94,8 +93,8 @@ def _run_lane(lane: Lane, reference: Reference, target: Target, progress: Progre
         agreement = dataclasses.replace(agreement, gaps=compare_outputs(differing, outputs).gaps)
     names = [KernelNames(path) for path in guest.symbols]
     whole, resident = regions[0], weights_stay(reference.graph, target)
-    macs_by_form = _macs_by_form(whole.blocks)
-    peak = core_peak(macs_by_form, target)
+    forms = macs_by_form(whole.blocks)
+    peak = core_peak(forms, target)
     return EmulatedLane(
         lane=lane.name,
         about=lane.about,
@@ -104,7 +103,7 @@ def _run_lane(lane: Lane, reference: Reference, target: Target, progress: Progre
         agreement=agreement,
         macs=sum(operator_macs(reference.graph, operator) for operator in reference.graph.operators),
         counts=count(whole.blocks),
-        macs_by_form=macs_by_form,
+        macs_by_form=forms,
         kernels=tuple(hot_kernels(whole.blocks, names, HOT_KERNELS)),
         operations=tuple(
             _operation(part, regions[index], target, names, resident, peak)
@@ -168,12 +167,3 @@ def _estimate(region: Region, target: Target, moved_bytes: int) -> Estimate | No
     if target.pipeline is None or target.clock_hz is None:
         return None
     return estimate(region.blocks, target, moved_bytes, passes=region.passes)
-
-
-def _macs_by_form(blocks: Sequence[Block]) -> dict[str, int]:
-    totals: Counter[str] = Counter()
-    for block in blocks:
-        for instruction in disassemble(block.code, block.address, block.instruction_set):
-            if instruction.macs:
-                totals[instruction.form] += instruction.macs * block.executions
-    return dict(totals.most_common())

@@ -9,13 +9,12 @@ model and what is not stands in ``docs/explanation/estimate.md``.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgeq.bench.block_cost import CostTable
-from edgeq.bench.instructions import disassemble
-from edgeq.bench.profile import Block, InstructionSet
+from edgeq.bench.instructions import decoded, macs_by_form
+from edgeq.bench.profile import Block
 from edgeq.cost_table import Pipeline, basis, find_cost
 from edgeq.errors import EdgeqError
 from edgeq.targets import Target
@@ -127,24 +126,18 @@ def _cycles(
 ) -> tuple[tuple[float, float], list[tuple[str, float]]]:
     """Cycles of all blocks at the lower and at the upper bounds of the costs, each distinct code costed once; and the
     forms of assumed cost that do a tenth or more of the multiply-accumulates, with their shares."""
-    executions: Counter[tuple[bytes, InstructionSet]] = Counter()
-    for block in blocks:
-        executions[block.code, block.instruction_set] += block.executions
+    blocks = tuple(blocks)
     tables = [CostTable(pipeline, target.costs, bound) for bound in ("low", "high")]
     totals = [0.0, 0.0]
-    macs: Counter[str] = Counter()
-    for (code, instruction_set), times in executions.items():
-        instructions = disassemble(code, 0, instruction_set)
+    for instructions, times in decoded(blocks):
         for index, table in enumerate(tables):
             totals[index] += times * table.cycles(instructions)
-        for instruction in instructions:
-            if instruction.macs:
-                macs[instruction.form] += times * instruction.macs
-    shares = {form: count / macs.total() for form, count in macs.most_common()}
+    macs = macs_by_form(blocks)
+    whole = sum(macs.values())
     assumed = [
-        (form, share)
-        for form, share in shares.items()
-        if share >= _NOTABLE_SHARE and basis(find_cost(target.costs, form, "mac").source) == "assumed"
+        (form, count / whole)
+        for form, count in macs.items()
+        if count / whole >= _NOTABLE_SHARE and basis(find_cost(target.costs, form, "mac").source) == "assumed"
     ]
     return (totals[0], totals[1]), assumed
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from edgeq.bench.profile import Block, InstructionSet
 from edgeq.cost_table import CLASSES, InstructionClass
 from edgeq.errors import EdgeqError
 
-__all__ = ["Counts", "Instruction", "count", "disassemble"]
+__all__ = ["Counts", "Instruction", "count", "decoded", "disassemble", "macs_by_form"]
 
 
 MAX_BLOCK_BYTES = 1 << 20
@@ -108,8 +108,10 @@ def _decoded(code: bytes, instruction_set: InstructionSet) -> tuple[Instruction,
     return disassemble(code, 0, instruction_set)
 
 
-def count(blocks: Iterable[Block]) -> Counts:
-    """Add up what blocks did; each distinct code is decoded once.
+def decoded(blocks: Iterable[Block]) -> Iterator[tuple[tuple[Instruction, ...], int]]:
+    """Each distinct code of some blocks, in the order of its first, and how often it ran. Its addresses begin at 0.
+
+    What was decoded before is remembered.
 
     Raises:
         EdgeqError: capstone is not installed.
@@ -117,9 +119,33 @@ def count(blocks: Iterable[Block]) -> Counts:
     executions: Counter[tuple[bytes, InstructionSet]] = Counter()
     for block in blocks:
         executions[block.code, block.instruction_set] += block.executions
-    ran: Counter[Instruction] = Counter()
     for (code, instruction_set), times in executions.items():
-        for instruction in _decoded(code, instruction_set):
+        yield _decoded(code, instruction_set), times
+
+
+def macs_by_form(blocks: Iterable[Block]) -> dict[str, int]:
+    """How many multiply-accumulates each form of instruction did, the most first.
+
+    Raises:
+        EdgeqError: capstone is not installed.
+    """
+    totals: Counter[str] = Counter()
+    for instructions, times in decoded(blocks):
+        for instruction in instructions:
+            if instruction.macs:
+                totals[instruction.form] += instruction.macs * times
+    return dict(totals.most_common())
+
+
+def count(blocks: Iterable[Block]) -> Counts:
+    """Add up what blocks did.
+
+    Raises:
+        EdgeqError: capstone is not installed.
+    """
+    ran: Counter[Instruction] = Counter()
+    for instructions, times in decoded(blocks):
+        for instruction in instructions:
             ran[instruction] += times
     classes: dict[InstructionClass, int] = dict.fromkeys(CLASSES, 0)
     forms: Counter[str] = Counter()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeq.bench.instructions import Instruction, count, disassemble
+from edgeq.bench.instructions import Instruction, count, disassemble, macs_by_form
 from edgeq.bench.profile import Block, InstructionSet
 from edgeq.cost_table import InstructionClass
 from edgeq.errors import EdgeqError
@@ -196,3 +196,11 @@ def test_nothing_counts_as_nothing() -> None:
 def test_a_block_of_a_mebibyte_is_refused() -> None:
     with pytest.raises(EdgeqError, match="too long for a block"):
         disassemble(bytes((1 << 20) + 4), 0, "a64")
+
+
+def test_multiply_accumulates_are_told_by_form_the_most_first() -> None:
+    sdot, fmla, ret = (bytes.fromhex(code) for code in ("30e2824f", "20cc224e", "c0035fd6"))
+    blocks = [Block(0, fmla + ret, "a64", 10), Block(64, sdot + fmla, "a64", 5), Block(128, fmla + ret, "a64", 1)]
+    found = macs_by_form(blocks)
+    assert list(found.items()) == [("sdot.q", 5 * 16), ("fmla.4s", 16 * 4)]
+    assert sum(found.values()) == count(blocks).macs
