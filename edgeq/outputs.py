@@ -27,6 +27,7 @@ OUTPUTS = (
     "labels.txt",
     "recipe.toml",
     "golden.npz",
+    "report.json",
     "report.html",
 )
 
@@ -96,18 +97,17 @@ def manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dic
 
 def write_report(
     manifest: dict[str, Any],
-    recipe: Recipe,
     data: ImageData,
-    trained: Mapping[str, QuantizedWeight],
     found: Verification,
     training: TrainResult,
     command: str,
     folder: Path,
 ) -> None:
+    """``report.json``, and the page drawn from the folder as ``edgeq report`` will draw it again."""
+    from edgeq.report.details import gather_details, write_details
     from edgeq.report.gather import gather_report
     from edgeq.report.page import render_report
 
-    page = render_report(
-        gather_report(manifest, data, trained, found, training, folder / "checkpoint.safetensors", command, recipe)
-    )
+    write_details(gather_details(data, found, training.history, command), folder / "report.json")
+    page = render_report(gather_report(folder, manifest))
     (folder / "report.html").write_text(page, encoding="utf-8")

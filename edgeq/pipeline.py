@@ -82,7 +82,8 @@ def build(
             found = _verify(artifact, trained, data, logits, recipe, progress)
         with clock.stage("report", "Report"):
             manifest = build_manifest(recipe, data, trained, found, training, work.folder)
-            write_report(manifest, recipe, data, trained, found, training, command, work.folder)
+            manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
+            write_report(manifest, data, found, training, command, work.folder)
             names = (*OUTPUTS, *(_write_android(work.folder) if android else ()))
             manifest["artifacts"] = artifact_entries(work.folder, names)
         manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]

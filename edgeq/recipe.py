@@ -12,6 +12,7 @@ import math
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -307,8 +308,8 @@ def table_to_dataclass(cls: type[_T], table: dict[str, Any], *, where: str, pref
 
     Args:
         cls: a dataclass whose fields are str, int, float, bool, Literal, ``X | None``, tuples of these, dicts of
-            strings to one of these, or dataclasses.
-        table: the parsed table.
+            strings to one of these, named tuples or dataclasses.
+        table: the parsed table; of JSON, too.
         where: the file, for messages.
         prefix: the dotted path of the table inside the file, for messages.
 
@@ -343,11 +344,19 @@ def _coerce(hint: Any, value: Any, where: str, key: str) -> Any:
             raise RecipeError(f"bad value for {key}", where=where, got=repr(value), wanted=f"one of {wanted}")
         return value
     if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in get_args(hint):
+            return None
         return _coerce(next(arg for arg in get_args(hint) if arg is not type(None)), value, where, key)
     if origin is tuple and isinstance(value, list):
         return tuple(_coerce(get_args(hint)[0], item, where, f"{key}[{i}]") for i, item in enumerate(value))
-    if origin is dict and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {name: _coerce(get_args(hint)[1], item, where, f"{key}.{name}") for name, item in value.items()}
+    names = getattr(hint, "_fields", None)
+    if names is not None and isinstance(value, list) and len(value) == len(names):
+        hints = get_type_hints(hint)
+        return hint(
+            *(_coerce(hints[name], part, where, f"{key}.{name}") for name, part in zip(names, value, strict=True))
+        )
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return table_to_dataclass(typing.cast(type[Any], hint), value, where=where, prefix=f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -6,12 +6,13 @@ import os
 from typing import get_args
 
 import pytest
+from browser import find_chromium
 
 from edgeq.bench.toolchain import find_compiler, find_qemu
 from edgeq.errors import EdgeqError
 from edgeq.targets import Arch
 
-__all__ = ["needs_downloads", "needs_qemu"]
+__all__ = ["needs_chromium", "needs_downloads", "needs_qemu"]
 
 
 def _tools_are_there() -> bool:
@@ -31,3 +32,4 @@ needs_downloads = pytest.mark.skipif(
     not (_TOOLS and os.environ.get("EDGEQ_TEST_DOWNLOADS")),
     reason="needs make qemu-tools, and EDGEQ_TEST_DOWNLOADS=1 to fetch Debian packages and wheels for ARM",
 )
+needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium: apt-get install chromium")

@@ -30,6 +30,7 @@ FILES = {
     "model.tflite",
     "recipe.toml",
     "report.html",
+    "report.json",
 }
 REPEATED = ("model.tflite", "model.onnx", "checkpoint.safetensors", "grid.safetensors", "golden.npz", "recipe.toml")
 

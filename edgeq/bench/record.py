@@ -12,7 +12,7 @@ from edgeq.bench.result import Emulation
 from edgeq.errors import FormatError
 from edgeq.manifest import read_manifest, write_manifest
 
-__all__ = ["entries_of", "record"]
+__all__ = ["entries_of", "record", "with_results"]
 
 KEYS = ("target", "via", "lane", "threads")
 
@@ -54,19 +54,27 @@ def entries_of(found: Emulation | Measured) -> list[dict[str, Any]]:
     ]
 
 
+def with_results(manifest: dict[str, Any], found: Sequence[Emulation | Measured], where: Path) -> dict[str, Any]:
+    """A manifest with results in place of earlier ones of the same device, way and runtime.
+
+    Raises:
+        FormatError: a result is of another file than the manifest's; the message names ``where``.
+    """
+    built = {item.get("sha256") for item in manifest.get("artifacts", [])}
+    for item in found:
+        if item.sha256 not in built:
+            raise FormatError("what was measured is not the file that the manifest tells of", where=where)
+    new = [entry for item in found for entry in entries_of(item)]
+    keys = {tuple(map(entry.get, KEYS)) for entry in new}
+    old = [entry for entry in manifest.get("bench", []) if tuple(map(entry.get, KEYS)) not in keys]
+    return manifest | {"bench": old + new}
+
+
 def record(folder: Path, found: Sequence[Emulation | Measured]) -> None:
-    """Put results into a build's manifest, in place of earlier ones of the same device, way and runtime.
+    """Put results into a build's manifest.
 
     Raises:
         FormatError: the manifest cannot be read, or is of a build whose file is another than was measured.
     """
     path = folder / "manifest.json"
-    manifest = read_manifest(path)
-    built = {item.get("sha256") for item in manifest.get("artifacts", [])}
-    for item in found:
-        if item.sha256 not in built:
-            raise FormatError("model.tflite is not the file that the manifest tells of", where=folder)
-    new = [entry for item in found for entry in entries_of(item)]
-    keys = {tuple(map(entry.get, KEYS)) for entry in new}
-    old = [entry for entry in manifest.get("bench", []) if tuple(map(entry.get, KEYS)) not in keys]
-    write_manifest(path, manifest | {"bench": old + new})
+    write_manifest(path, with_results(read_manifest(path), found, folder))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ from edgeq.targets import Target
 
 __all__ = ["Roofline", "RooflinePoint", "core_peak", "draw_roofline", "make_roofline"]
 
-WIDTH, HEIGHT = 680, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 20, 34, 48
+WIDTH, HEIGHT = 360, 280  # a phone's width: its text is read there, and is larger elsewhere
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 40, 40
+TITLE_CHARACTERS = 50  # a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,13 @@ def core_peak(macs_by_form: Mapping[str, int], target: Target) -> float | None:
     return target.clock_hz / fastest * instruction.lanes
 
 
-def draw_roofline(roofline: Roofline) -> str:
-    """One self-contained SVG with logarithmic axes; its ink follows the page's colour."""
+def draw_roofline(roofline: Roofline, *, titled: bool = True) -> str:
+    """One self-contained SVG with logarithmic axes; its ink follows the page's colour.
+
+    Args:
+        roofline: the limits and the operations.
+        titled: write the title above the drawing, for a file of its own.
+    """
     xs = [point.macs_per_byte for point in roofline.points] or [1.0]
     ys = [point.macs_per_s for point in roofline.points] or [roofline.peak_macs_per_s]
     ridge = roofline.peak_macs_per_s / roofline.bytes_per_s if roofline.bytes_per_s else 0.0
@@ -114,10 +121,12 @@ def draw_roofline(roofline: Roofline) -> str:
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'font-family="system-ui, sans-serif" font-size="12" fill="currentColor">',
+        f'font-family="system-ui, sans-serif" font-size="11" fill="currentColor">',
         f"<title>{html.escape(roofline.title)}: roofline, estimated</title>",
-        f'<text x="{LEFT}" y="18" font-size="14">{html.escape(roofline.title)}, estimated</text>',
     ]
+    if titled:
+        for index, line in enumerate(textwrap.wrap(f"{roofline.title}, estimated", TITLE_CHARACTERS)[:2]):
+            parts.append(f'<text x="{LEFT}" y="{15 + 15 * index}" font-size="12">{html.escape(line)}</text>')
     bottom, top = 10.0 ** y_span[0], 10.0 ** y_span[1]
     for power in range(x_span[0], x_span[1] + 1):
         x, y = place(10.0**power, bottom)

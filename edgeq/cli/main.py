@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "Check a build again, in every runtime.",
     "bench": "What an artifact costs on a device: counted and estimated under QEMU, or measured on a board.",
     "peak": "NEON peak loops: counted under QEMU, or measured on one core of a board.",
+    "report": "Draw report.html of a finished build or export again, with what a bench found.",
     "inspect": "Operations, tensors, grids and sizes of a .tflite or .onnx file.",
     "reproduce": "The paper's tables, computed again.",
     "targets": "List the devices edgeq knows, or show one.",

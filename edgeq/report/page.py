@@ -1,20 +1,30 @@
 """The report page: ``render_report`` turns a build's figures into one self-contained HTML document.
 
-No script, no network, no clock: equal input gives equal bytes. All text from outside passes jinja2's autoescape.
+No network, no clock: equal input gives equal bytes. All text from outside passes jinja2's autoescape. The one script
+enlarges drawings; nothing else runs (the page's own policy allows that script by its hash).
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from edgeq.report import charts, sections
-from edgeq.report.content import Disagreement, LayerView, ReportInput
+from edgeq.report.confusion import confusion
+from edgeq.report.content import ReportInput
+from edgeq.report.layers import layer_rows
+from edgeq.report.timing import bench_rows, timed_lanes
+from edgeq.report.training import training_charts, training_table
 
-__all__ = ["Disagreement", "LayerView", "ReportInput", "render_report"]
+__all__ = ["render_report"]
+
+FOLDER = Path(__file__).parent
 
 # What HTML or UTF-8 cannot carry (controls, halves of a surrogate pair from an undecodable file name), and what would
 # turn the rest of a line round.
@@ -31,24 +41,54 @@ def render_report(report: ReportInput) -> str:
         A whole HTML document; write it as UTF-8.
     """
     manifest = report.manifest
+    context = {
+        "training": training_charts(report.details.history),
+        "layers": layer_rows(report.layers, manifest),
+        "confusion": confusion(report),
+        "bench": bench_rows(manifest),
+        "lanes": timed_lanes(report.bench),
+    }
+    script = (FOLDER / "zoom.js").read_text(encoding="utf-8")
     return _template().render(
+        context,
         report=report,
         manifest=manifest,
         title=_title(report),
         verdict=sections.verdict(manifest),
         accuracies=sections.accuracies(manifest),
-        training=sections.training_charts(report.history),
-        layers=sections.layer_rows(report.layers, manifest),
-        confusion=sections.confusion(report),
-        pictures=sections.pictures(report.disagreements, report.classes),
+        facts=sections.facts(manifest),
+        smaller=sections.smaller(manifest),
+        training_table=training_table(report.details.history),
+        pictures=sections.pictures(report.details, report.classes),
         charts=charts,
+        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # both are files of ours
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        parts=_parts(report, context),
     )
+
+
+def _parts(report: ReportInput, context: dict[str, object]) -> list[tuple[str, str]]:
+    """File and heading of each section that has something to show, in the page's order."""
+    manifest = report.manifest
+    there = (
+        ("training", "Training", context["training"]),
+        ("layers", "Layers", context["layers"]),
+        ("parity", "Parity", report.parity),
+        ("confusion", "Confusion", context["confusion"]),
+        ("disagreements", "Disagreements", report.details.disagreements),
+        ("device", "On the device", context["bench"] or context["lanes"]),
+        ("files", "Sizes", [item for item in manifest.get("artifacts") or [] if item["path"] != "report.html"]),
+        ("stages", "Stages", manifest.get("stages")),
+        ("recipe", "Command and recipe", report.details.command or report.recipe_toml),
+    )
+    return [(name, words) for name, words, something in there if something]
 
 
 def _title(report: ReportInput) -> str:
     recipe = report.manifest.get("recipe") or {}
     data = report.manifest.get("data") or {}
-    words = [str(recipe.get("model") or "model")]
+    words = [str(recipe.get("model") or report.manifest.get("model") or "model")]
     if data.get("name"):
         words.append(f"on {data['name']}")
     if recipe.get("bits"):
@@ -59,25 +99,26 @@ def _title(report: ReportInput) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_printable,
     )
-    environment.filters |= {"size": _size, "short": charts.short, "count": "{:,}".format}
+    environment.filters |= {
+        "size": sections.size_text,
+        "short": charts.short,
+        "count": "{:,}".format,
+        "drawing_is_safe": _safe,
+    }
     return environment.get_template("report.html.jinja")
+
+
+def _safe(drawing: str) -> Markup:
+    """An SVG of :mod:`edgeq.bench.roofline`, which escapes the names in it."""
+    return Markup(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", drawing))
 
 
 def _printable(value: object) -> object:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
-
-
-def _size(size_bytes: int) -> str:
-    """A size for people; the exact bytes stand beside it."""
-    if size_bytes < 1024:
-        return f"{size_bytes} B"
-    if size_bytes < 1024**2:
-        return f"{size_bytes / 1024:.1f} KiB"
-    return f"{size_bytes / 1024**2:.2f} MiB"

@@ -1,37 +1,15 @@
-"""From a build's figures to the rows, tiles and drawings of the report's sections. No HTML here."""
+"""From a manifest to the page's head and its pictures: verdict, tiles, sizes, disagreements. No HTML here."""
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from edgeq.report.content import Details
 
-from edgeq.report.charts import Bars, LineChart, bars, line_chart
-from edgeq.report.content import Disagreement, LayerView, ReportInput
+__all__ = ["Picture", "Verdict", "accuracies", "facts", "pictures", "size_text", "smaller", "verdict"]
 
-__all__ = [
-    "Confusion",
-    "LayerRow",
-    "Picture",
-    "Verdict",
-    "accuracies",
-    "confusion",
-    "layer_rows",
-    "pictures",
-    "training_charts",
-    "verdict",
-]
-
-MOST_PICTURES = 24
-MOST_CLASSES_AS_MATRIX = 20
-MOST_PAIRS = 20
-LONGEST_SIDE = 96
 ACCEPTED_DROP = 0.3  # points below float that edgeq promises at 8 bits on its own data
 
 
@@ -44,49 +22,39 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRow:
-    """A layer's row and its two histograms."""
+class Answer:
+    """What a network said of an image."""
 
-    layer: LayerView
-    weights: int
-    distance: float | None
-    used: int
-    available: int
-    qmax: int
-    codes: Bars | None
-    positions: Bars | None
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """The confusion matrix as cells (count, share of the row), or for many classes the pairs most often confused."""
-
-    rows: tuple[tuple[str, tuple[tuple[int, float], ...], float | None], ...]
-    pairs: tuple[tuple[str, str, int], ...]
+    who: str
+    name: str
+    score: str
+    right: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as a data URI with the true class and both answers."""
+    """An image with its true class and both answers."""
 
     uri: str
     label: str
-    float_class: str
-    int8_class: str
+    answers: tuple[Answer, Answer]
 
 
-def accuracies(manifest: Mapping[str, Any]) -> list[tuple[str, str, float | None, float | None]]:
-    """Key, what ran, accuracy in percent and points above float, of each stage that the manifest has."""
+def accuracies(manifest: Mapping[str, Any]) -> list[tuple[str, str, float, float | None]]:
+    """Stage, what ran, accuracy in percent and points above float, of each stage that the manifest has."""
     measured = manifest.get("accuracy") or {}
     ran = {
-        "float": "PyTorch, float weights",
-        "snapped": "PyTorch, weights on the grid",
-        "onnx": "onnxruntime, model.onnx",
-        "tflite": "LiteRT, model.tflite",
+        "float": ("Float", "PyTorch, float32"),
+        "snapped": ("Snapped", "PyTorch, weights on the grid"),
+        "onnx": ("ONNX", "onnxruntime, int8"),
+        "tflite": ("TFLite", "LiteRT, int8"),
     }
     base = measured.get("float")
-    rows = [(key, words, measured[key]) for key, words in ran.items() if measured.get(key) is not None]
-    return [(key, words, value, None if base is None or key == "float" else value - base) for key, words, value in rows]
+    return [
+        (*words, measured[key], None if base is None or key == "float" else measured[key] - base)
+        for key, words in ran.items()
+        if measured.get(key) is not None
+    ]
 
 
 def verdict(manifest: Mapping[str, Any]) -> Verdict | None:
@@ -104,82 +72,54 @@ def verdict(manifest: Mapping[str, Any]) -> Verdict | None:
     return Verdict(drop <= ACCEPTED_DROP + 1e-9, text + ".")
 
 
-def training_charts(history: Sequence[Mapping[str, float | None]]) -> list[LineChart]:
-    """One drawing for each quantity that has a value; the periodic term's own ones come last."""
-    kinds = (
-        ("loss", "Training loss", "", 1.0),
-        ("test_accuracy", "Test accuracy", "%", 1.0),
-        ("learning_rate", "Learning rate", "", 1.0),
-        ("amplitude", "Amplitude of the periodic term", "", 1.0),
-        ("distance", "Mean distance from the grid", "steps", 1.0),
-        ("share_on_grid", "Weights within 0.05 step of the grid", "%", 100.0),
-    )
-    epochs = [float(entry.get("epoch") or 0) if "epoch" in entry else float(i) for i, entry in enumerate(history)]
-    charts = []
-    for key, title, unit, factor in kinds:
-        values = [None if (value := entry.get(key)) is None else value * factor for entry in history]
-        chart = line_chart(title, unit, epochs, values) if values else None
-        if chart is not None:
-            charts.append(chart)
-    return charts
+def smaller(manifest: Mapping[str, Any]) -> float | None:
+    """How many times smaller model.tflite is than the float32 checkpoint; None where one is missing."""
+    sizes = {item["path"]: item["bytes"] for item in manifest.get("artifacts") or []}
+    before, after = sizes.get("checkpoint.safetensors"), sizes.get("model.tflite")
+    return before / after if before and after else None
 
 
-def layer_rows(layers: Sequence[LayerView], manifest: Mapping[str, Any]) -> list[LayerRow]:
-    """Each layer with its histograms; the distance is the manifest's."""
-    distances = {entry.get("name"): entry.get("distance") for entry in manifest.get("layers") or []}
-    rows = []
-    for layer in layers:
-        qmax = layer.code_counts.size // 2
-        # A cosine grid reaches 2^bits - 1 and has the odd codes only (edgeq.grid); sine and hat reach 2^(bits-1) - 1.
-        odd_only = qmax == 2**layer.bits - 1
-        counts = layer.code_counts[::2] if odd_only else layer.code_counts
-        used = int(np.count_nonzero(layer.code_counts))
-        row = LayerRow(
-            layer=layer,
-            weights=math.prod(layer.shape),
-            distance=distances.get(layer.name),
-            used=used,
-            available=counts.size,
-            qmax=qmax,
-            codes=bars(counts),
-            positions=bars(layer.position_histogram),
+def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Tiles beside the accuracies: what, figure, explanation."""
+    sizes = {item["path"]: item["bytes"] for item in manifest.get("artifacts") or []}
+    parity = manifest.get("parity") or {}
+    tiles = []
+    if "model.tflite" in sizes:
+        times = smaller(manifest)
+        words = f"{times:.2f} times smaller than the float32 checkpoint" if times else "the artifact"
+        tiles.append(("model.tflite", size_text(sizes["model.tflite"]), words))
+    if parity.get("codes"):
+        kept = f"{100 * parity.get('codes_kept', 0) / parity['codes']:.4g} %"
+        tiles.append(("Integers kept", kept, f"{parity.get('codes_kept', 0):,} of {parity['codes']:,}, in both files"))
+    if parity.get("top1_agreement") is not None:
+        tiles.append(("Same class", f"{parity['top1_agreement']:.2f} %", "onnxruntime and LiteRT"))
+    for entry in manifest.get("bench") or []:
+        if entry.get("estimate"):
+            figure = f"{entry['estimate']['low_ms']:.2g}\u2013{entry['estimate']['high_ms']:.2g} ms"
+            tiles.append(("Time, estimated", figure, f"one inference on one {entry['target']} core"))
+            break
+        if entry["basis"] == "measured":
+            tiles.append(("Time, measured", f"{entry['p50_ms']:.3g} ms", f"median on {entry['target']}"))
+            break
+    return tiles
+
+
+def size_text(size_bytes: int) -> str:
+    """A size for people; the exact bytes stand beside it."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    if size_bytes < 1024**2:
+        return f"{size_bytes / 1024:.1f} KiB"
+    return f"{size_bytes / 1024**2:.2f} MiB"
+
+
+def pictures(details: Details, classes: Sequence[str]) -> list[Picture]:
+    """The disagreements that are shown."""
+    found = []
+    for item in details.shown:
+        answers = [("float", item.float_class, item.float_score), ("int8", item.int8_class, item.int8_score)]
+        first, second = (
+            Answer(who, classes[index], f"{100 * score:.0f} %", index == item.label) for who, index, score in answers
         )
-        rows.append(row)
-    return rows
-
-
-def confusion(report: ReportInput) -> Confusion | None:
-    """The matrix for up to 20 classes, else the 20 pairs most often confused; None where there is no matrix."""
-    matrix, classes = report.confusion, report.classes
-    if not matrix.size:
-        return None
-    if len(classes) <= MOST_CLASSES_AS_MATRIX:
-        rows = []
-        for index, name in enumerate(classes):
-            total = int(matrix[index].sum())
-            cells = tuple((int(count), int(count) / total if total else 0.0) for count in matrix[index])
-            rows.append((name, cells, 100 * cells[index][1] if total else None))
-        return Confusion(tuple(rows), ())
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    places = [divmod(int(place), len(classes)) for place in order]
-    pairs = tuple((classes[i], classes[j], int(wrong[i, j])) for i, j in places if wrong[i, j])
-    return Confusion((), pairs)
-
-
-def pictures(items: Sequence[Disagreement], classes: Sequence[str]) -> list[Picture]:
-    """The first 24 disagreements, drawn."""
-    return [
-        Picture(_png_uri(item), classes[item.label], classes[item.float_class], classes[item.int8_class])
-        for item in items[:MOST_PICTURES]
-    ]
-
-
-def _png_uri(item: Disagreement) -> str:
-    pixels = item.image[:, :, 0] if item.image.shape[2] == 1 else item.image
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    data = io.BytesIO()
-    image.save(data, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+        found.append(Picture(item.image, classes[item.label], (first, second)))
+    return found

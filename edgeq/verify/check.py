@@ -14,6 +14,7 @@ from edgeq.grid import QuantizedWeight
 from edgeq.progress import Progress, Silent
 from edgeq.tflite.convert import Interface
 from edgeq.tflite.layout import Layout
+from edgeq.tflite.model import Tensor
 from edgeq.tflite.read import read_graph
 from edgeq.verify.integers import compare_integers
 from edgeq.verify.layers import compare_layers
@@ -90,7 +91,9 @@ def verify(
         layer_samples=len(golden),
         codes=codes,
         predictions=classes["tflite"].astype(np.int64),
+        confidences=_confidences(_real(tflite_scores, graph.tensors[graph.outputs[0]]), softmax=io != "uint8"),
         float_predictions=classes["float"].astype(np.int64),
+        float_confidences=_confidences(logits["float"]),
         golden_inputs=inputs[golden],
         golden_outputs=run(content, [inputs[golden]], workers=1)[0],
     )
@@ -121,6 +124,23 @@ def as_file_input(images: NDArray[np.uint8], io: Interface) -> NDArray[Any]:
     if io == "int8":
         return (pixels.astype(np.int16) - 128).astype(np.int8)
     return pixels if io == "uint8" else (pixels.astype(np.float32) - 128) / 128
+
+
+def _real(values: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
+    """What a file's output codes stand for."""
+    real = values.astype(np.float32)
+    if tensor.quantization is not None:
+        real = (real - tensor.quantization.zero_point[0]) * tensor.quantization.scale[0]
+    return real
+
+
+def _confidences(scores: NDArray[np.float32], *, softmax: bool = True) -> NDArray[np.float32]:
+    """The largest score of each row, after a softmax where the scores are logits."""
+    if softmax:
+        exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores = exponentials / exponentials.sum(axis=1, keepdims=True)
+    largest: NDArray[np.float32] = scores.max(axis=1).astype(np.float32)
+    return largest
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

@@ -47,7 +47,8 @@ class Verification:
         layer_samples: images that the layers were compared on.
         codes: weight integers of the checkpoint; all are in both files.
         predictions: the class of each test image through the TFLite file, int64 [N].
-        float_predictions: the same through the float network.
+        confidences: the softmax score of each of these answers, float32 [N], 0 to 1.
+        float_predictions, float_confidences: the same through the float network.
         golden_inputs, golden_outputs: what the file takes and the exact bytes it gives, for a self-test on the device.
     """
 
@@ -60,7 +61,9 @@ class Verification:
     layer_samples: int
     codes: int
     predictions: NDArray[np.int64]
+    confidences: NDArray[np.float32]
     float_predictions: NDArray[np.int64]
+    float_confidences: NDArray[np.float32]
     golden_inputs: NDArray[np.generic]
     golden_outputs: NDArray[np.generic]
 

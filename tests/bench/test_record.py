@@ -39,6 +39,6 @@ def test_the_latest_of_each_lane_is_kept_and_all_else(folder: Path) -> None:
 
 def test_figures_of_another_file_do_not_get_in(folder: Path) -> None:
     before = (folder / "manifest.json").read_text()
-    with pytest.raises(FormatError, match=r"model.tflite is not the file that the manifest tells of"):
+    with pytest.raises(FormatError, match="what was measured is not the file that the manifest tells of"):
         record(folder, [result(5), result(5, sha256="cd" * 32)])
     assert (folder / "manifest.json").read_text() == before

@@ -33,17 +33,42 @@ def test_ticks_enclose_the_values_evenly_at_round_numbers(a: float, b: float) ->
 @given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, allow_subnormal=False), st.just(math.nan)), min_size=1))
 def test_a_curve_stays_in_its_frame_and_keeps_the_order_of_its_values(values: list[float | None]) -> None:
     known = [v for v in values if v is not None and math.isfinite(v)]
-    chart = charts.line_chart("loss", "", list(range(len(values))), values)
+    chart = charts.line_chart("loss", "", list(range(len(values))), {"loss": values})
     if not known:
         assert chart is None
         return
     assert chart is not None
-    assert len(chart.points) == len(known)
-    assert all(charts.LEFT <= p.x <= charts.WIDTH - charts.RIGHT for p in chart.points)
-    assert all(charts.TOP <= p.y <= charts.HEIGHT - charts.BOTTOM for p in chart.points)
-    assert [p.x for p in chart.points] == sorted(p.x for p in chart.points)
+    (series,) = chart.series
+    places = check_places(series.path)
+    assert len(places) == len(known)
+    assert [x for x, _ in places] == sorted(x for x, _ in places)
     order = np.argsort(known, kind="stable")
-    assert all(np.diff([chart.points[i].y for i in order]) <= 0)  # SVG's y axis points down
+    assert all(np.diff([places[i][1] for i in order]) <= 0)  # SVG's y axis points down
+    last = (series.points[-1].x, series.points[-1].y)
+    assert last == places[-1]
+    assert len(series.points) <= charts.MOST_POINTS
+
+
+def check_places(path: str) -> list[tuple[float, float]]:
+    """The corners of a path, which must be in the frame."""
+    places = [(float(x), float(y)) for x, y in (corner.split() for corner in path.removeprefix("M").split("L"))]
+    assert all(charts.LEFT <= x <= charts.WIDTH - charts.RIGHT for x, _ in places)
+    assert all(charts.TOP <= y <= charts.HEIGHT - charts.BOTTOM for _, y in places)
+    return places
+
+
+@given(st.lists(st.floats(-40, 3), min_size=2, max_size=40))
+def test_magnitudes_are_drawn_evenly_and_zeros_passed_over(exponents: list[float]) -> None:
+    values = [0.0, *(10.0**exponent for exponent in exponents)]
+    chart = charts.line_chart("amplitude", "", list(range(len(values))), {"a": values}, magnitudes=True)
+    assert chart is not None
+    places = check_places(chart.series[0].path)
+    assert chart.logarithmic == (max(values) > 1000 * min(values[1:]))
+    if chart.logarithmic:
+        assert len(places) == len(exponents)
+        slope = np.polyfit(exponents, [y for _, y in places], 1)
+        assert np.allclose(np.polyval(slope, exponents), [y for _, y in places], atol=0.2)
+        assert 2 <= len(chart.y_ticks) <= 7
 
 
 def outline(path: str, bins: int) -> list[int]:

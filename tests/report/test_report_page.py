@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import hashlib
 import io
 import re
 from html.parser import HTMLParser
@@ -11,15 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from report_samples import CLASSES, ESTIMATE, disagreement, full, history, layer, manifest
 
 from edgeq.errors import FormatError
-from edgeq.grid import Function, Grid, quantize_weight
-from edgeq.report import sections
-from edgeq.report.page import Disagreement, LayerView, ReportInput, render_report
+from edgeq.grid import Function
+from edgeq.report import sections, thumbnails, timing
+from edgeq.report.confusion import confusion
+from edgeq.report.content import BenchedLane, Details, LayerView, OperationTime, ReportInput
+from edgeq.report.layers import layer_rows
+from edgeq.report.page import render_report
+from edgeq.report.training import training_charts
 from edgeq.verify.report import LayerParity
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
-CLASSES = ("cat", "dog", "ship")
 HOSTILE = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}"
 
 
@@ -53,64 +59,22 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text.append(data)
 
     def values(self, name: str) -> list[str]:
         return [value for _, attribute, value in self.attributes if attribute == name]
 
 
-def layer(
-    name: str = "conv1", bits: int = 8, function: Function = "sine", shape: tuple[int, ...] = (8, 3, 3, 3)
-) -> LayerView:
-    grid = Grid(bits, function)
-    weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    codes = quantize_weight(weight, grid).codes
-    counts = np.bincount(codes.ravel().astype(int) + grid.qmax, minlength=2 * grid.qmax + 1)
-    return LayerView(name, shape, bits, 0.01, 0.02, counts.astype(np.int64), np.arange(41, dtype=np.int64))
-
-
-def manifest(name: str = "x") -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "edgeq": "0.1.0",
-        "versions": {"torch": name},
-        "recipe": {"model": name, "bits": 8},
-        "seed": 0,
-        "data": {"name": name, "train": 1437, "test": 360, "sha256": "ab"},
-        "accuracy": {"float": 98.61, "snapped": 98.61, "onnx": 98.33, "tflite": 98.33, "samples": 360},
-        "layers": [{"name": "conv1", "distance": 0.125}],
-        "parity": {"max_code_difference": 1, "top1_agreement": 100.0, "samples": 360},
-        "artifacts": [{"path": name, "bytes": 301234, "sha256": "cd"}],
-        "stages": [{"name": name, "seconds": 1.5, "peak_rss_mb": 400.0}],
-        "bench": [],
-    }
-
-
-def full(name: str = "x", classes: tuple[str, ...] = CLASSES, disagreements: int = 2) -> ReportInput:
-    pixels = np.random.default_rng(1).integers(0, 256, (disagreements, 32, 32, 3), dtype=np.uint8)
-    return ReportInput(
-        manifest=manifest(name),
-        history=[
-            {"epoch": e, "loss": 1 / (e + 1), "test_accuracy": None if e else 50.0, "distance": 0.2} for e in range(4)
-        ],
-        layers=[layer(), layer(name, bits=4)],
-        parity=[LayerParity(name, name, 1, 0, True), LayerParity("y", "SOFTMAX", None, 0, False, name)],
-        classes=classes,
-        confusion=np.eye(len(classes), dtype=np.int64) * 7,
-        disagreements=[Disagreement(image, 0, 1, 2) for image in pixels],
-        command=f"edgeq build {name}",
-        recipe_toml=f"# {name}",
-    )
-
-
 EMPTY = ReportInput({})
 PARTS: dict[str, dict[str, Any]] = {
-    "history": {"history": [{"epoch": 0, "loss": float("nan")}, {"epoch": 1, "loss": 2.0}]},
+    "history": {"details": Details(history=({"epoch": 0.0}, {"epoch": 1.0, "loss": 2.0}))},
     "layers": {"layers": [layer()]},
     "parity": {"parity": [LayerParity("a", "ADD", 0, 0, True)]},
-    "confusion": {"classes": CLASSES, "confusion": np.ones((3, 3), np.int64)},
-    "command": {"command": "edgeq build"},
+    "confusion": {"classes": CLASSES, "details": Details(confusion=((0, 1, 3),))},
+    "disagreements": {"details": Details(disagreements={"float": 0, "int8": 0, "neither": 0})},
+    "bench": {"bench": [BenchedLane("a core", "", (OperationTime("ADD", "a", 0, 1, 1.0, None),))]},
+    "command": {"details": Details(command="edgeq build")},
     "recipe": {"recipe_toml": "bits = 8"},
 }
 
@@ -129,15 +93,19 @@ def test_every_link_goes_to_a_section_and_every_section_has_a_link() -> None:
     page = Page(render_report(full()))
     sections_there = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
     assert page.values("href") == [f"#{name}" for name in sections_there]
-    assert len(sections_there) == page.tags.count("section") == 8
+    assert len(sections_there) == page.tags.count("section") == 9
 
 
-def test_nothing_comes_from_the_network_and_nothing_runs() -> None:
+def test_nothing_comes_from_the_network_and_only_the_zoom_runs() -> None:
     text = render_report(full())
     page = Page(text)
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'" in text
     assert all(value.startswith("data:image/png;base64,") for value in page.values("src"))
-    assert not re.search(r"https?:|url\(|@import|javascript:", text)
+    assert not re.search(r"https?:|url\(|@import|javascript:| on[a-z]+=", text)
 
 
 def test_hostile_names_stay_text() -> None:
@@ -145,7 +113,7 @@ def test_hostile_names_stay_text() -> None:
     assert hostile.tags == tame.tags
     assert [(tag, name) for tag, name, _ in hostile.attributes] == [(tag, name) for tag, name, _ in tame.attributes]
     # model, class (row, answers), layer (table, drawing), parity (name, operation, reason), file, stage, ...
-    assert sum(text.count(HOSTILE) for text in hostile.text) >= 12
+    assert sum(text.count(HOSTILE) for text in hostile.text) >= 18
 
 
 @pytest.mark.parametrize("name", ["\x00\x1b[31m", "caf\udce9", "a\u202eb", "\ufffe"])
@@ -160,50 +128,125 @@ def test_equal_input_gives_equal_bytes() -> None:
     assert render_report(full()) == render_report(full())
 
 
+def decoded(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1], validate=True)))
+
+
 def test_the_images_on_the_page_are_the_images() -> None:
     report = full(disagreements=3)
     uris = Page(render_report(report)).values("src")
-    for uri, item in zip(uris, report.disagreements, strict=True):
-        data = base64.b64decode(uri.split(",", 1)[1], validate=True)
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), item.image)
+    assert uris == [item.image for item in report.details.shown]
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(decoded(uris[0])), pixels)
 
 
-def test_grey_and_large_images_are_drawn() -> None:
-    images = [np.zeros((8, 8, 1), np.uint8), np.zeros((480, 640, 3), np.uint8)]
-    items = [Disagreement(image, 0, 1, 2) for image in images]
-    uris = Page(render_report(ReportInput({}, classes=CLASSES, disagreements=items))).values("src")
-    sizes = [Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).size for uri in uris]
-    assert sizes == [(8, 8), (96, 72)]
+def test_grey_and_large_images_are_drawn_and_stay_small() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    uris = [thumbnails.thumbnail_uri(image) for image in (np.zeros((8, 8, 1), np.uint8), noise)]
+    assert [decoded(uri).size for uri in uris] == [(8, 8), (96, 72)]
+    assert [decoded(uri).format for uri in uris] == ["PNG", "JPEG"]
+    assert len(uris[1]) < 20_000
 
 
-def test_at_most_24_images_are_shown_and_all_are_counted() -> None:
-    page = Page(render_report(full(disagreements=40)))
-    assert page.tags.count("img") == 24
-    assert any("24 of 40" in text for text in page.text)
+@pytest.mark.parametrize(
+    "uri", ["", "https://example.org/a.png", "data:image/svg+xml;base64,AA==", "data:image/png;base64,A" * 9999]
+)
+def test_what_is_no_small_picture_is_refused(uri: str) -> None:
+    with pytest.raises(FormatError, match="data URI of a small picture"):
+        dataclasses.replace(disagreement(), image=uri)
+
+
+def test_all_disagreements_are_counted_where_a_part_is_shown() -> None:
+    report = full()
+    details = dataclasses.replace(report.details, disagreements={"float": 1200, "int8": 30, "neither": 4})
+    page = Page(render_report(dataclasses.replace(report, details=details)))
+    words = " ".join(page.text)
+    assert (
+        "1,234 images into different classes: 1,200 where float is right, 30 where int8 is, 4 where neither is" in words
+    )
+    assert "The 2 that float was surest of" in words
+    assert page.tags.count("img") == 2
 
 
 def test_confusion_counts_and_shares_are_those_of_the_matrix() -> None:
-    matrix = np.array([[8, 2, 0], [0, 0, 0], [1, 1, 2]], np.int64)
-    found = sections.confusion(ReportInput({}, classes=CLASSES, confusion=matrix))
+    details = Details(confusion=((0, 0, 8), (0, 1, 2), (2, 0, 1), (2, 1, 1), (2, 2, 2)))
+    found = confusion(ReportInput({}, classes=CLASSES, details=details))
     assert found is not None
-    assert [[cell[0] for cell in cells] for _, cells, _ in found.rows] == matrix.tolist()
+    assert [[cell[0] for cell in cells] for _, cells, _ in found.rows] == [[8, 2, 0], [0, 0, 0], [1, 1, 2]]
     assert [share for _, _, share in found.rows] == [80.0, None, 50.0]
+    assert (found.wrong, found.images) == (4, 14)
 
 
-def test_many_classes_give_the_pairs_most_often_confused() -> None:
-    classes = [f"class {i}" for i in range(100)]
-    matrix = np.eye(100, dtype=np.int64) * 50
-    matrix[3, 97], matrix[60, 5] = 4, 9
-    found = sections.confusion(ReportInput({}, classes=classes, confusion=matrix))
+@pytest.mark.parametrize(("count", "side"), [(100, 100), (1000, 250)])
+def test_many_classes_give_a_picture_and_the_classes_to_look_at(count: int, side: int) -> None:
+    classes = [f"class {i}" for i in range(count)]
+    cells = [(i, i, 50) for i in range(count)] + [(3, 97, 4), (60, 5, 9)]
+    report = ReportInput({}, classes=classes, details=Details(confusion=tuple(cells)))
+    found = confusion(report)
     assert found is not None
     assert found.pairs == (("class 60", "class 5", 9), ("class 3", "class 97", 4))
-    assert Page(render_report(ReportInput({}, classes=classes, confusion=matrix))).tags.count("td") == 6
+    assert [name for name, _, _ in found.worst[:2]] == ["class 60", "class 3"]
+    pixels = np.asarray(decoded(found.picture))
+    assert pixels.shape == (side, side, 4)
+    a_pixel = count // side
+    assert pixels[60 // a_pixel, 5 // a_pixel, 0] > pixels[60 // a_pixel, 5 // a_pixel, 2]  # red: wrong
+    assert (pixels[range(side), range(side), 2] > pixels[range(side), range(side), 0]).all()  # blue: right
+    assert np.count_nonzero(pixels[..., 3]) == side + 2
+    assert len(found.picture) < 100_000
+    Page(render_report(report))
+
+
+def test_a_strip_has_a_rectangle_over_every_code_in_use_and_no_other() -> None:
+    view = layer(bits=5, shape=(4, 2, 3, 3))
+    (row,) = layer_rows([view], {})
+    covered = set[int]()
+    for start, length in re.findall(r"M(\d+) 0h(\d+)v1h-\d+z", row.strip):
+        covered |= set(range(int(start), int(start) + int(length)))
+    assert covered == set(np.flatnonzero(view.code_counts).tolist())
+    assert row.available == view.code_counts.size == 31
+
+
+def test_the_form_of_the_regularizer_that_was_not_used_has_no_chart() -> None:
+    entries = [{"epoch": 0.0, "amplitude": 0.0, "eta": 1e-4}, {"epoch": 1.0, "amplitude": 0.0, "eta": 1.0}]
+    assert [chart.title for chart in training_charts(entries)] == ["Strength η of the decoupled pull"]
+    assert training_charts(entries)[0].logarithmic
+
+
+def test_a_measurement_says_so_and_an_estimate_is_an_interval() -> None:
+    common = {"target": "pi", "via": "ssh", "lane": "litert", "equal_bytes": True}
+    measured = common | {
+        "basis": "measured",
+        "runs": 100,
+        "threads": 2,
+        "p50_ms": 1.25,
+        "p99_ms": 2.5,
+        "flags": ["noisy"],
+    }
+    estimated = common | {"basis": "estimate", "estimate": ESTIMATE}
+    first, second = timing.bench_rows({"bench": [measured, estimated]})
+    assert (first.time, first.basis) == (
+        "1.25 ms median, 2.5 ms at 99 %",
+        "measured, 100 runs on 2 threads; not to be trusted: noisy",
+    )
+    assert (second.time, second.energy, second.basis) == ("0.5 to 2 ms", "", "made up")
+    facts = {key: value for key, value, _ in sections.facts({"bench": [estimated]})}
+    assert facts == {"Time, estimated": "0.5–2 ms"}  # noqa: RUF001
+
+
+def test_operations_share_the_time_and_the_costliest_come_first() -> None:
+    times = [1.0, 3.0, *[0.5] * 12]
+    operations = tuple(OperationTime("ADD", str(i), 0, 1, ms, None) for i, ms in enumerate(times))
+    (found,) = timing.timed_lanes([BenchedLane("a core", "", operations)])
+    assert [row.operation.name for row in found.costly[:2]] == ["1", "0"]
+    assert (len(found.costly), len(found.rows), found.total) == (10, 14, 14)
+    assert sum(row.share for row in found.rows) == pytest.approx(1)
+    assert found.costly[0].share == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("function", ["sine", "cosine", "hat"])
 @pytest.mark.parametrize("bits", range(2, 8))
 def test_the_codes_of_a_grid_are_counted_as_the_grid_has_them(bits: int, function: Function) -> None:
-    (row,) = sections.layer_rows([layer(bits=bits, function=function, shape=(64, 64, 3, 3))], manifest())
+    (row,) = layer_rows([layer(bits=bits, function=function, shape=(64, 64, 3, 3))], manifest())
     assert row.available == (2**bits if function == "cosine" else 2**bits - 1)  # points of eq. (8) and of the cosine
     assert 0 < row.used <= row.available
     assert row.distance == 0.125
@@ -223,16 +266,25 @@ def test_no_verdict_without_both_accuracies() -> None:
 
 
 def test_a_long_network_keeps_the_page_light() -> None:
-    layers = [layer(f"layer{i}.conv", shape=(64, 64, 3, 3)) for i in range(57)]
-    assert len(render_report(ReportInput({}, layers=layers))) < 400_000
+    layers = [layer(f"layer{i}.conv", shape=(64, 64, 3, 3)) for i in range(300)]
+    text = render_report(ReportInput({}, layers=layers))
+    assert len(text) < 700_000
+    assert text.count('class="bars"') == 3 * 64
+    assert "Histograms of the 64 largest of 300 layers" in text
+
+
+def test_a_thousand_epochs_keep_the_page_light() -> None:
+    details = Details(history=history(1000))
+    assert len(render_report(ReportInput({}, details=details))) < 200_000
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(FormatError, match="confusion matrix"):
-        ReportInput({}, classes=CLASSES, confusion=np.eye(4, dtype=np.int64))
+    for cell in ((0, 3, 1), (0, 1), (0, -1, 2), (0, 1, 0)):
+        with pytest.raises(FormatError, match="confusion matrix"):
+            ReportInput({}, classes=CLASSES, details=Details(confusion=(cell,)))
     with pytest.raises(FormatError, match="class without a name"):
-        ReportInput({}, classes=CLASSES, disagreements=[Disagreement(np.zeros((2, 2, 3), np.uint8), 0, 1, 3)])
+        ReportInput({}, classes=CLASSES, details=Details(shown=(disagreement(int8_class=3),)))
     with pytest.raises(FormatError, match="cannot draw"):
-        Disagreement(np.zeros((3, 2, 2), np.uint8), 0, 1, 2)
+        thumbnails.thumbnail_uri(np.zeros((3, 2, 2), np.uint8))
     with pytest.raises(FormatError, match="-qmax to qmax"):
-        LayerView("a", (2,), 8, 1.0, 1.0, np.zeros(4, np.int64), np.zeros(4, np.int64))
+        LayerView("a", (2,), 8, 1.0, 1.0, np.zeros(4, np.int64))
