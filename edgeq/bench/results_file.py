@@ -31,10 +31,11 @@ def read_bench(path: Path) -> list[Emulation | Measured]:
     except (ValueError, RecursionError) as error:
         raise FormatError("is no JSON", where=path, got=error) from error
     remedy = "give the file that edgeq bench --save wrote"
-    if not isinstance(document, list) or not document:
+    found = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(found, list) or not found:
         raise FormatError("has no results of a bench", where=path, remedy=remedy)
     results: list[Emulation | Measured] = []
-    for item in document:
+    for item in found:
         if not isinstance(item, dict):
             raise FormatError("has no results of a bench", where=path, remedy=remedy)
         try:

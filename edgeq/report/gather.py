@@ -13,7 +13,6 @@ from edgeq.errors import FormatError
 from edgeq.grid import QuantizedWeight, broadcast_step
 from edgeq.report.content import BenchedLane, Details, LayerView, ReportInput
 from edgeq.report.details import from_table, read_details
-from edgeq.report.manifest_view import check_manifest
 from edgeq.verify.report import LayerParity
 
 if TYPE_CHECKING:
@@ -36,13 +35,12 @@ def gather_report(
     Args:
         folder: with ``grid.safetensors`` and, after a training, ``checkpoint.safetensors``, ``report.json``,
             ``labels.txt`` and ``recipe.toml``.
-        manifest: of the folder.
+        manifest: of the folder, checked by :func:`edgeq.report.manifest_view.check_manifest` where it is from outside.
         results: of ``edgeq bench``, for the rooflines and the times by operation.
 
     Raises:
         FormatError: a file is damaged, or does not belong to the others.
     """
-    check_manifest(manifest, folder / "manifest.json")
     details = folder / "report.json"
     rows = (manifest.get("parity") or {}).get("layers") or []
     return ReportInput(

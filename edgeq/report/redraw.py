@@ -8,6 +8,7 @@ from typing import Any
 from edgeq.errors import FormatError
 from edgeq.manifest import artifact_entries, read_manifest, write_manifest
 from edgeq.report.gather import gather_report
+from edgeq.report.manifest_view import check_manifest
 from edgeq.report.page import render_report
 
 __all__ = ["PAGE", "redraw"]
@@ -29,12 +30,15 @@ def redraw(folder: Path, bench: Path | None = None) -> dict[str, Any]:
         FormatError: a file is missing, damaged, or not of the same artifact.
     """
     manifest = read_manifest(folder / "manifest.json")
+    check_manifest(manifest, folder / "manifest.json")
     results = []
     if bench is not None:
         from edgeq.bench.record import with_results
         from edgeq.bench.results_file import read_bench
 
-        results = read_bench(bench)
+        found = read_bench(bench)
+        built = {item.get("sha256") for item in manifest.get("artifacts", [])}
+        results = [item for item in found if item.sha256 in built] or found  # a second artifact is not of this page
         manifest = with_results(manifest, results, bench)
     page = render_report(gather_report(folder, manifest, results))
     parts = {name: folder / f".{name}.part" for name in (PAGE, "manifest.json")}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 from bench_results import emulation, lane, operation
 
+from edgeq.bench.artifact import BenchResult
 from edgeq.bench.board import Measured
 from edgeq.bench.device_state import DeviceState
 from edgeq.bench.measure import Measurement
@@ -33,7 +32,7 @@ def measured() -> Measured:
 def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     results: list[Emulation | Measured] = [emulation(lane([operation("ADD", 7)]), lane()), measured()]
     path = tmp_path / "bench.json"
-    path.write_text(json.dumps([dataclasses.asdict(item) for item in results]))
+    path.write_text(BenchResult(Path("a"), tuple(results), ()).to_json())
     assert read_bench(path) == results
 
 
@@ -43,8 +42,9 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
         ("{", "is no JSON"),
         ("{}", "has no results of a bench"),
         ("[]", "has no results of a bench"),
-        ("[1]", "has no results of a bench"),
-        ('[{"target": "a"}]', "the key model is missing"),
+        ('{"results": []}', "has no results of a bench"),
+        ('{"results": [1]}', "has no results of a bench"),
+        ('{"results": [{"target": "a"}]}', "the key model is missing"),
         ("[" * 100_000, "is no JSON"),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_leaves_page_and_manifest(out: Path, edgeq: Callable
 
 def test_a_bench_is_shown_and_goes_into_the_manifest(out: Path, tmp_path: Path, edgeq: Callable[..., Ended]) -> None:
     bench = tmp_path / "bench.json"
-    bench.write_text(json.dumps([dataclasses.asdict(emulated(out))]))
+    save(bench, emulated(out))
     ended = edgeq("report", out, "--bench", bench, "--json")
     assert ended.code == 0, ended.err
     manifest = json.loads(ended.out)
@@ -165,13 +165,19 @@ def test_a_bench_is_shown_and_goes_into_the_manifest(out: Path, tmp_path: Path, 
 
 def test_a_bench_of_another_file_or_target_of_ones_own(out: Path, tmp_path: Path, edgeq: Callable[..., Ended]) -> None:
     bench = tmp_path / "bench.json"
-    bench.write_text(json.dumps([dataclasses.asdict(dataclasses.replace(emulated(out), sha256="0" * 64))]))
+    save(bench, dataclasses.replace(emulated(out), sha256="0" * 64))
     assert "is not the file that the manifest tells of" in edgeq("report", out, "--bench", bench).error
-    bench.write_text(json.dumps([dataclasses.asdict(dataclasses.replace(emulated(out), target="my-board"))]))
+    other = dataclasses.replace(emulated(out), sha256="0" * 64, target="cortex-a7")  # as of --compare: left out
+    save(bench, dataclasses.replace(emulated(out), target="my-board"), other)
     assert edgeq("report", out, "--bench", bench).code == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Where the time goes" in page
+    assert "cortex-a7 " not in page
     assert "Roofline" not in page  # its limits are not known here
+
+
+def save(path: Path, *results: Any) -> None:
+    path.write_text(json.dumps({"results": [dataclasses.asdict(item) for item in results]}))
 
 
 def emulated(out: Path) -> Any:
