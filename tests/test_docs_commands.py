@@ -35,7 +35,7 @@ CHEAPER = {
 PARSED_ONLY = {
     r"edgeq (bench|peak) .*--via (ssh|adb)": "needs a board; tests/bench runs it over a real sshd and adb",
     r"edgeq (bench|peak) ": "counts under QEMU or times this machine; CI has `make bench-qemu`, tests/bench the parts",
-    r"edgeq report .*--bench": "shows what a bench found; tests/report has one",
+    r"edgeq report .*--bench": "wants the JSON of a bench; tests/report has one",
     r"edgeq build .*cifar10": "trains for an hour; `make cifar10` is the same line",
 }
 
