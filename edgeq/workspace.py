@@ -104,8 +104,10 @@ def open_workspace(out: Path, *, resume: bool = False) -> Iterator[Workspace]:
         workspace.prepare(resume=resume)
         try:
             yield workspace
-        except BaseException:
-            if not workspace.has_training():
+        except BaseException as error:
+            if workspace.has_training():
+                error.add_note("what was trained is kept; the same command with --resume goes on from the last epoch")
+            else:
                 shutil.rmtree(workspace.folder, ignore_errors=True)
             raise
 

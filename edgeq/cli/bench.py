@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeq.cli.completion import complete_target, complete_via
 from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
 from edgeq.display.progress import showing_progress
@@ -42,8 +43,16 @@ Examples:
   edgeq bench out/demo --target cortex-a75 --via ssh://pi@board.local""",
 )
 @click.argument("artifact", type=_FILE, metavar="OUT|FILE.tflite")
-@click.option("--target", "targets", multiple=True, default=("cortex-a75",), metavar="NAME|FILE", help=_TARGET)
-@click.option("--via", default="qemu", metavar=_VIA, help="Where to run [qemu].")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    default=("cortex-a75",),
+    metavar="NAME|FILE",
+    shell_complete=complete_target,
+    help=_TARGET,
+)
+@click.option("--via", default="qemu", metavar=_VIA, shell_complete=complete_via, help="Where to run [qemu].")
 @click.option("--compare", type=_FILE, metavar="OUT|FILE.tflite", help="A second artifact, side by side.")
 @click.option("--float-twin", is_flag=True, help="The same network in float32 instead of the file itself.")
 @click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Under QEMU: only this runtime of the target.")

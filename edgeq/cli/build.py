@@ -11,6 +11,7 @@ import click
 
 from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
+from edgeq.cli.sections import SectionedCommand
 from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
@@ -18,6 +19,7 @@ __all__ = ["command"]
 
 @click.command(
     "build",
+    cls=SectionedCommand,
     epilog="""\b
 Examples:
   edgeq build --bits 8 --target cortex-a75

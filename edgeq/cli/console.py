@@ -7,6 +7,7 @@ import sys
 import click
 
 from edgeq.display.summary import Result, Summary, as_rich, as_text, table
+from edgeq.display.terminal import wants_drawing
 
 __all__ = ["print_result", "print_summary", "print_table"]
 
@@ -26,7 +27,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, right:
 
 def print_summary(summary: Summary) -> None:
     """Tables and lines."""
-    if sys.stdout.isatty():
+    if wants_drawing(sys.stdout):
         from rich.console import Console
 
         Console(highlight=False).print(as_rich(summary))

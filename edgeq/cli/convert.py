@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeq.cli.console import print_result
+from edgeq.cli.options import output_options, verbosity
+from edgeq.display.progress import showing_progress
 
 if TYPE_CHECKING:
     from edgeq.tflite.convert import Interface
@@ -15,19 +17,25 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("convert", epilog="Example: edgeq convert model_qdq.onnx model.tflite")
+@click.command(
+    "convert",
+    epilog="""\b
+Examples:
+  edgeq convert model_qdq.onnx model.tflite
+  edgeq convert model_qdq.onnx model.tflite --io uint8""",
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--io", type=click.Choice(["uint8", "int8", "float32"]), default="int8", help="Of the file's ends [int8]."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(model: Path, out: Path, io: Interface, as_json: bool) -> None:
+@output_options
+def command(model: Path, out: Path, io: Interface, as_json: bool, quiet: bool, verbose: bool) -> None:
     """A QDQ ONNX model to int8 TFLite, codes and scales kept."""
     from edgeq.api import convert
 
-    result = convert(model, out, io=io)
-    if not as_json:
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        result = convert(model, out, io=io)
         for note in result.notes:
-            click.echo(f"{click.style('note:', fg='yellow')} {note}", err=True)
+            progress.warn(note)
     print_result(result, as_json=as_json)

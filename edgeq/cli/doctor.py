@@ -12,6 +12,7 @@ import sys
 import click
 
 from edgeq.cli.console import print_table
+from edgeq.cli.options import output_options, verbosity
 
 __all__ = ["command"]
 
@@ -38,10 +39,17 @@ OPTIONAL = {"capstone": "edgeq[bench]", "paramiko": "edgeq[ssh]"}
 MIN_FREE_BYTES = 200_000_000
 
 
-@click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(as_json: bool) -> None:
+@click.command(
+    "doctor",
+    epilog="""\b
+Examples:
+  edgeq doctor
+  edgeq doctor --json | jq '.[] | select(.state == "missing")'""",
+)
+@output_options
+def command(as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say what is installed, what is missing and what that costs."""
+    verbosity(quiet, verbose)
     packages = [_package(name) for name in NEEDED]
     whole = all(state == "ok" for _, state, _ in packages)
     rows = [_python(), *packages, *([_processor()] if whole else []), _disk(), *map(_optional, OPTIONAL), *_tools()]

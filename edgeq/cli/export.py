@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgeq.cli.completion import complete_model
 from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
 from edgeq.cli.quantize import quantize_options, request_from_options
@@ -35,7 +36,13 @@ Example:
   edgeq export --model nets.py:detector --checkpoint detector.safetensors \\
       --input-shape 3,96,96 --calibration-data photos/ --out out/detector""",
 )
-@click.option("--model", required=True, metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY", help="The network.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY",
+    shell_complete=complete_model,
+    help="The network.",
+)
 @click.option(
     "--input-shape", "shapes", callback=_shapes, multiple=True, required=True, metavar="C,H,W", help="Once an input."
 )

@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeq import __version__
+from edgeq.cli.groups import SuggestingGroup
+from edgeq.display.terminal import colour_setting
 from edgeq.errors import EdgeqError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["main"]
 
@@ -33,17 +39,21 @@ COMMANDS = {
     "reproduce": "The paper's tables, computed again.",
     "targets": "List the devices edgeq knows, or show one.",
     "doctor": "Say what is installed, what is missing and what that costs.",
+    "completion": "A shell script that completes commands, options and names on TAB.",
 }
 
 INTERRUPTED = 130
-COLOUR = False if os.environ.get("NO_COLOR") else None  # no-color.org; None leaves it to click: on a terminal only
 
 
 class _InterruptError(Exception):
     """Ctrl-C. click would print an empty line for a KeyboardInterrupt and forget what it was."""
 
+    def __init__(self, cause: KeyboardInterrupt) -> None:
+        self.notes: list[str] = getattr(cause, "__notes__", [])
+        super().__init__(*self.notes)
 
-class _Commands(click.Group):
+
+class _Commands(SuggestingGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -54,22 +64,19 @@ class _Commands(click.Group):
         command: click.Command = module.command
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise _InterruptError from error
+            raise _InterruptError(error) from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without an import of any command."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=about) for name, about in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -78,8 +85,12 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": COLOUR},
-    epilog="Start with: edgeq build --bits 8 --target cortex-a75",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  edgeq build --bits 8 --target cortex-a75
+  edgeq build --help
+  eval "$(edgeq completion bash)"\n""",
 )
 @click.version_option(__version__, message="edgeq %(version)s")
 def cli() -> None:
@@ -89,6 +100,9 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 an error told in one line, 2 usage, 130 interrupted."""
     threading.excepthook = _thread_error
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run(args))
 
 
@@ -100,7 +114,7 @@ def _thread_error(hook: threading.ExceptHookArgs) -> None:
 
 def _run(args: list[str] | None) -> int:
     try:
-        result: Any = cli.main(args, prog_name="edgeq", standalone_mode=False)
+        result: Any = cli.main(args, prog_name="edgeq", standalone_mode=False, color=colour_setting())
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
@@ -110,8 +124,10 @@ def _run(args: list[str] | None) -> int:
         return error.exit_code
     except EdgeqError as error:
         return _fail(str(error), 1)
-    except (_InterruptError, click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; build and train go on from the last epoch with --resume", INTERRUPTED)
+    except _InterruptError as error:
+        return _fail("; ".join(["interrupted", *(error.notes or ["nothing was changed"])]), INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
         return 1
@@ -130,5 +146,5 @@ def _os_error_line(error: OSError) -> str:
 
 def _fail(line: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        click.echo(f"{click.style('edgeq: error:', fg='red', bold=True)} {line}", err=True, color=COLOUR)
+        click.echo(f"{click.style('edgeq: error:', fg='red', bold=True)} {line}", err=True, color=colour_setting())
     return code

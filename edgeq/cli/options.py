@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeq.display.progress import Verbosity
-from edgeq.errors import RecipeError
-from edgeq.recipe import Recipe, read_toml, recipe_from_dict
+from edgeq.cli.completion import complete_calibration, complete_data, complete_model, complete_target
+
+if TYPE_CHECKING:
+    from edgeq.display.progress import Verbosity
+    from edgeq.recipe import Recipe
 
 __all__ = ["output_options", "recipe_from_options", "recipe_options", "verbosity"]
 
@@ -47,8 +49,18 @@ FIELDS = {
 }
 
 _RECIPE_OPTIONS = [
-    click.option("--model", metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY", help="The network [resnet20]."),
-    click.option("--data", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits]."),
+    click.option(
+        "--model",
+        metavar="NAME|MODULE:FACTORY|FILE.py:FACTORY",
+        shell_complete=complete_model,
+        help="The network [resnet20].",
+    ),
+    click.option(
+        "--data",
+        metavar="digits|PATH",
+        shell_complete=complete_data,
+        help="Folder, archive or CIFAR-10 batches [digits].",
+    ),
     click.option("--image-size", type=int, metavar="PIXELS", help="Resize and crop images to this side."),
     click.option("--unreadable", type=click.Choice(["error", "skip"]), help="What an unreadable image does [error]."),
     click.option("--bits", type=int, help="Bits a weight [8]."),
@@ -57,7 +69,7 @@ _RECIPE_OPTIONS = [
         type=click.Choice(["periodic", "straight-through", "post-training"]),
         help="How weights come to rest on the grid [periodic].",
     ),
-    click.option("--target", metavar="NAME|FILE", help="The device [cortex-a75]."),
+    click.option("--target", metavar="NAME|FILE", shell_complete=complete_target, help="The device [cortex-a75]."),
     click.option("--regularizer", type=click.Choice(["sine", "cosine", "hat"]), help="The periodic function [sine]."),
     click.option("--regularizer-form", type=click.Choice(["loss", "decoupled"]), help="How it pulls [loss]."),
     click.option("--eta", type=float, help="Of the decoupled form: its strength at the end [1]."),
@@ -75,7 +87,12 @@ _RECIPE_OPTIONS = [
     click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), help="Of the training [auto]."),
     click.option("--seed", type=int, help="Of weights, order, augmentation and calibration [0]."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="To train on [auto]."),
-    click.option("--calibration", metavar="NAME|FILE", help="How activations get their ranges [minmax]."),
+    click.option(
+        "--calibration",
+        metavar="NAME|FILE",
+        shell_complete=complete_calibration,
+        help="How activations get their ranges [minmax].",
+    ),
     click.option("--io", type=click.Choice(["uint8", "int8", "float32"]), help="Type of the file's ends [uint8]."),
     click.option(
         "--recipe",
@@ -89,7 +106,7 @@ _RECIPE_OPTIONS = [
 _OUTPUT_OPTIONS = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, all else on stderr."),
     click.option("-q", "--quiet", is_flag=True, help="Only warnings and the result."),
-    click.option("-v", "--verbose", is_flag=True, help="More lines where there is no terminal."),
+    click.option("-v", "--verbose", is_flag=True, help="Tell of every step, with its time."),
 ]
 
 
@@ -119,6 +136,9 @@ def recipe_from_options(recipe_file: Path | None, options: dict[str, Any]) -> Re
     Raises:
         RecipeError: a key or value that cannot be used.
     """
+    from edgeq.errors import RecipeError
+    from edgeq.recipe import read_toml, recipe_from_dict
+
     given = {FIELDS[name]: value for name, value in options.items() if value is not None}
     where = " and ".join([*([str(recipe_file)] if recipe_file else []), *(["the command line"] if given else [])])
     table = read_toml(recipe_file) if recipe_file is not None else {}

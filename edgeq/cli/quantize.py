@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgeq.cli.completion import complete_calibration
 from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, verbosity
 from edgeq.display.progress import showing_progress
@@ -23,7 +24,13 @@ _OPTIONS = [
     click.option(
         "--calibration-data", required=True, metavar="FOLDER|ARCHIVE|FILE.npz", help="Images, or an array an input."
     ),
-    click.option("--calibration", default="minmax", metavar="NAME|FILE", help="How ranges are made [minmax]."),
+    click.option(
+        "--calibration",
+        default="minmax",
+        metavar="NAME|FILE",
+        shell_complete=complete_calibration,
+        help="How ranges are made [minmax].",
+    ),
     click.option("--bits", type=int, default=8, help="Bits a weight [8]."),
     click.option(
         "--regularizer", type=click.Choice(["sine", "cosine", "hat"]), default="sine", help="Its grid [sine]."
@@ -60,7 +67,13 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
     )
 
 
-@click.command("quantize", epilog="Example: edgeq quantize model.onnx --calibration-data photos/ --out out/model")
+@click.command(
+    "quantize",
+    epilog="""\b
+Examples:
+  edgeq quantize model.onnx --calibration-data photos/ --out out/model
+  edgeq quantize model.onnx --calibration-data samples.npz --calibration entropy --out out/model""",
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @quantize_options
 @output_options

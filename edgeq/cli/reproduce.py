@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeq.cli.console import print_table
+from edgeq.cli.groups import SuggestingGroup
+from edgeq.cli.options import output_options, verbosity
 
 if TYPE_CHECKING:
     from edgeq.reproduce import Table1
@@ -16,15 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("reproduce")
+@click.group("reproduce", cls=SuggestingGroup, epilog="Example: edgeq reproduce table1")
 def command() -> None:
     """The paper's tables, computed again."""
 
 
-@command.command("table1")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def table1_command(as_json: bool) -> None:
+@command.command("table1", epilog="Example: edgeq reproduce table1 --json")
+@output_options
+def table1_command(as_json: bool, quiet: bool, verbose: bool) -> None:
     """Peak rates of the devices: as printed, and with every row counted alike."""
+    verbosity(quiet, verbose)
     from edgeq.reproduce import reproduce_table1
 
     table = reproduce_table1()

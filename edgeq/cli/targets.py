@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeq.cli.completion import complete_target
 from edgeq.cli.console import print_table
+from edgeq.cli.groups import SuggestingGroup
+from edgeq.cli.options import output_options, verbosity
 
 if TYPE_CHECKING:
     from edgeq.targets import Target
@@ -19,18 +22,27 @@ COST_COLUMNS = 64
 _IN_TABLES = ("schema", "name", "description", "instructions", "vendor_peaks", "pipeline", "costs", "sources")
 
 
-@click.group("targets", invoke_without_command=True)
+@click.group(
+    "targets",
+    cls=SuggestingGroup,
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  edgeq targets
+  edgeq targets show cortex-a75""",
+)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """List the devices edgeq knows, or show one."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_command)
+        ctx.invoke(list_command, as_json=False, quiet=False, verbose=False)
 
 
-@command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def list_command(as_json: bool) -> None:
+@command.command("list", epilog="Example: edgeq targets list --json")
+@output_options
+def list_command(as_json: bool, quiet: bool, verbose: bool) -> None:
     """The devices of targets/."""
+    verbosity(quiet, verbose)
     from edgeq.targets import list_targets, load_target
 
     targets = [load_target(name) for name in list_targets()]
@@ -42,11 +54,12 @@ def list_command(as_json: bool) -> None:
         print_table("", ["name", "description"], [[target.name, target.description] for target in targets])
 
 
-@command.command("show")
-@click.argument("target", metavar="NAME|FILE")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def show_command(target: str, as_json: bool) -> None:
+@command.command("show", epilog="Example: edgeq targets show cortex-a75")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_target)
+@output_options
+def show_command(target: str, as_json: bool, quiet: bool, verbose: bool) -> None:
     """All figures of a device, each with its source."""
+    verbosity(quiet, verbose)
     from edgeq.targets import load_target
 
     found = load_target(target)

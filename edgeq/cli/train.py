@@ -9,12 +9,20 @@ import click
 
 from edgeq.cli.console import print_result
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
+from edgeq.cli.sections import SectionedCommand
 from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
 
 
-@click.command("train", epilog="Example: edgeq train --data photos.zip --epochs 40 --out out/trained")
+@click.command(
+    "train",
+    cls=SectionedCommand,
+    epilog="""\b
+Examples:
+  edgeq train --data photos.zip --image-size 96 --epochs 40 --out out/trained
+  edgeq train --data photos.zip --image-size 96 --epochs 40 --out out/trained --resume""",
+)
 @recipe_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/train"), help="Output folder [out/train].")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted training stopped.")

@@ -13,7 +13,13 @@ from edgeq.display.progress import showing_progress
 __all__ = ["command"]
 
 
-@click.command("verify", epilog="Example: edgeq verify out/demo")
+@click.command(
+    "verify",
+    epilog="""\b
+Examples:
+  edgeq verify out/demo
+  edgeq verify out/photos --data /mnt/photos.zip --json""",
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--data", metavar="digits|PATH", help="The data, where they are no longer where the recipe says.")
 @click.option("--reference-samples", type=click.IntRange(1), help="Images for LiteRT's slow reference kernels [256].")

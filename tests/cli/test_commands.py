@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from conftest import Build, Ended
@@ -27,8 +29,10 @@ def edgeq_process(*arguments: object, **options: object) -> subprocess.Completed
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\n"
-        "from edgeq.cli.main import _run\n"
+        "from edgeq.cli.main import COMMANDS, _run\n"
         "assert _run(['--help']) == 0\n"
+        "for name in list(COMMANDS):\n"
+        "    assert _run([name, '--help']) == 0\n"
         "heavy = {'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'lightning', 'rich', 'PIL', 'ai_edge_litert'}\n"
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
     )
@@ -67,6 +71,59 @@ def test_wrong_usage_is_2(edgeq: Run, arguments: list[str]) -> None:
     ended = edgeq(*arguments)
     assert ended.code == 2
     assert "Usage: edgeq" in ended.err
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that call it."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from leaves(found, (*path, name))
+    else:
+        yield path, command
+
+
+LEAVES = list(leaves(cli))
+
+
+@pytest.mark.parametrize(("path", "command"), LEAVES, ids=[" ".join(path) for path, _ in LEAVES])
+def test_every_command_has_examples_that_parse_and_the_same_output_options(
+    edgeq: Run, path: tuple[str, ...], command: click.Command
+) -> None:
+    text = edgeq(*path, "--help").out
+    assert "Example" in text
+    examples = re.findall(r"^ *(?:Example: )?edgeq ((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    assert examples or path == ("completion",)
+    assert all(example.split()[: len(path)] == list(path) for example in examples)
+    if path != ("completion",):
+        for words in ("--json ", "-q, --quiet", "-v, --verbose"):
+            assert words in text
+        refused = edgeq(*path, *["x"] * sum(isinstance(item, click.Argument) for item in command.params), "-q", "-v")
+        assert refused.code == 2
+        assert "--quiet and --verbose exclude each other" in refused.err or "Missing option" in refused.err
+
+
+def test_options_that_set_a_recipe_are_sorted_by_its_parts(edgeq: Run) -> None:
+    text = edgeq("build", "--help").out
+    places = [text.index(title) for title in ("Network and device:", "Data:", "Training:", "Int8 artifact:", "Output:")]
+    assert places == sorted(places)
+    assert places[2] < text.index("--learning-rate") < places[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["build", "--bist", "3"], "'--bits'"),
+        (["targets", "shwo", "x"], "Did you mean show?"),
+        (["reproduce", "tabel1"], "Did you mean table1?"),
+        (["reproduce", "figure"], "Known: table1."),
+        (["build", "--model", "lenet4"], "did you mean lenet5?"),
+    ],
+)
+def test_what_is_mistyped_gets_the_nearest(edgeq: Run, arguments: list[str], told: str) -> None:
+    assert told in edgeq(*arguments).err
 
 
 def test_version(edgeq: Run) -> None:

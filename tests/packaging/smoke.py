@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import sysconfig
@@ -71,10 +72,9 @@ def use_wheel(binaries: Path, folder: Path) -> None:
     empty = folder / "empty"
     empty.mkdir()
     edgeq = str(binaries / "edgeq")
-    times = [timed([edgeq, "--help"], empty) for _ in range(5)]
-    print(f"edgeq --help: {min(times):.2f} s")
-    if not os.environ.get("CI"):  # a busy machine is no fault of the package's
-        assert min(times) < HELP_S, times
+    times = [processor_time([edgeq, "--help"], empty) for _ in range(5)]
+    print(f"edgeq --help: {min(times):.2f} s of the processor")
+    assert min(times) < HELP_S, times
     run([edgeq, "doctor"], empty)
     assert "cortex-a75" in run([edgeq, "targets"], empty)
     began = time.monotonic()
@@ -94,10 +94,12 @@ def use_sdist(binaries: Path, folder: Path) -> None:
     print("the sdist installs, and finds its data")
 
 
-def timed(command: list[str], folder: Path) -> float:
-    began = time.monotonic()
+def processor_time(command: list[str], folder: Path) -> float:
+    """Seconds that a busy machine does not change."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run(command, folder)
-    return time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def run(command: list[str], folder: Path) -> str:
