@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from edgeq.report import charts, sections
 from edgeq.report.confusion import confusion
@@ -108,9 +108,11 @@ def _template() -> Template:
     )
     environment.filters |= {
         "size": sections.size_text,
+        "duration": sections.duration_text,
         "short": charts.short,
         "count": "{:,}".format,
         "drawing_is_safe": _safe,
+        "breakable": _breakable,
     }
     return environment.get_template("report.html.jinja")
 
@@ -118,6 +120,11 @@ def _template() -> Template:
 def _safe(drawing: str) -> Markup:
     """An SVG of :mod:`edgeq.bench.roofline`, which escapes the names in it."""
     return Markup(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", drawing))
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted name, which may be broken after its dots and underscores before it is broken anywhere."""
+    return Markup(re.sub(r"([._])(?=.)", r"\1<wbr>", str(escape(_printable(name)))))
 
 
 def _printable(value: object) -> object:

@@ -8,7 +8,18 @@ from typing import Any
 
 from edgeq.report.content import Details
 
-__all__ = ["Picture", "Verdict", "accuracies", "facts", "pictures", "size_text", "smaller", "verdict"]
+__all__ = [
+    "Answer",
+    "Picture",
+    "Verdict",
+    "accuracies",
+    "duration_text",
+    "facts",
+    "pictures",
+    "size_text",
+    "smaller",
+    "verdict",
+]
 
 ACCEPTED_DROP = 0.3  # points below float that edgeq promises at 8 bits on its own data
 
@@ -111,6 +122,14 @@ def size_text(size_bytes: int) -> str:
     if size_bytes < 1024**2:
         return f"{size_bytes / 1024:.1f} KiB"
     return f"{size_bytes / 1024**2:.2f} MiB"
+
+
+def duration_text(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 99.995:
+        return f"{seconds:.2f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def pictures(details: Details, classes: Sequence[str]) -> list[Picture]:

@@ -25,7 +25,7 @@ from edgeq.report.page import render_report
 from edgeq.report.training import training_charts
 from edgeq.verify.report import LayerParity
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "br", "img", "link", "input", "hr", "wbr"}
 HOSTILE = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}"
 
 
@@ -122,6 +122,11 @@ def test_names_that_html_or_utf8_cannot_carry_are_replaced(name: str) -> None:
     assert "\N{REPLACEMENT CHARACTER}" in text
     assert not set(name) - set("[31mcafb") & set(text)
     Page(text.encode("utf-8").decode("utf-8"))
+
+
+def test_a_name_breaks_after_its_dots_and_stays_text() -> None:
+    text = render_report(ReportInput({}, layers=[layer("a.b_c.<i>.")]))
+    assert "<h3>a.<wbr>b_<wbr>c.<wbr>&lt;i&gt;.</h3>" in text
 
 
 def test_equal_input_gives_equal_bytes() -> None:
