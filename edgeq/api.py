@@ -175,13 +175,17 @@ def convert(
     out: str | Path,
     *,
     io: Literal["uint8", "int8", "float32"] = "int8",
+    calibration_data: CalibrationData | None = None,
+    progress: ProgressLike = None,
 ) -> ConvertResult:
-    """A QDQ ONNX model of any maker to an int8 TFLite file, its codes and scales kept: ``edgeq convert``.
+    """A QDQ or QOperator ONNX model of any maker to an int8 TFLite file, its codes and scales kept: ``edgeq convert``.
 
     Args:
         model: a .onnx file with QuantizeLinear and DequantizeLinear, or a model in memory (it is not changed).
         out: the .tflite file; replaced at once when done.
         io: type of the file's inputs and outputs.
+        calibration_data: as for :func:`quantize`; gives grids to what the producer left in float. None refuses that.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Returns:
         The file, its size, and notes on what had to be added to keep the meaning.
@@ -193,7 +197,8 @@ def convert(
     from edgeq.posttraining import convert_file
 
     path = Path(out)
-    conversion = convert_file(_path_or_model(model), path, io=io)
+    with resolve_progress(progress) as shown:
+        conversion = convert_file(_path_or_model(model), path, io=io, calibration_data=calibration_data, progress=shown)
     return ConvertResult(path, path.stat().st_size, len(conversion.graph.operators), conversion.notes)
 
 

@@ -118,24 +118,48 @@ def quantize_file(
         return _quantize(model, {}, request, work, clock, shown_source(source).name)
 
 
-def convert_file(source: Path | onnx.ModelProto, out: Path, *, io: Interface = "int8") -> Conversion:
-    """``edgeq convert``: a QDQ ONNX model to a .tflite file, its codes and scales kept.
+def convert_file(
+    source: Path | onnx.ModelProto,
+    out: Path,
+    *,
+    io: Interface = "int8",
+    calibration_data: CalibrationData | None = None,
+    calibration: str = "minmax",
+    progress: Progress | None = None,
+) -> Conversion:
+    """``edgeq convert``: a QDQ or QOperator ONNX model of any producer to a .tflite file, its codes and scales kept.
 
     Args:
         source: the ONNX file, or the model.
         out: the .tflite file; replaced at once when done.
         io: type of the file's ends.
+        calibration_data: gives grids to what the producer left in float.
+        calibration: the recipe for these grids.
+        progress: shown.
 
     Raises:
         FormatError: no valid ONNX file.
         ExportError: what cannot be lowered; names the node.
     """
     from edgeq.artifact import tflite_bytes
+    from edgeq.calibrate import calibrate, load_calibration
+    from edgeq.foreign import make_canonical
     from edgeq.onnx_file import load_onnx
     from edgeq.tflite.convert import convert_qdq
     from edgeq.verify.litert import load
 
-    conversion = convert_qdq(load_onnx(source), io=io)
+    model = load_onnx(source)
+    ranges = None
+    if calibration_data is not None:
+        recipe, shown = load_calibration(calibration), progress or Silent()
+        samples, _ = _samples(model, ExportRequest(calibration_data), recipe, shown)
+
+        def ranges() -> dict[str, tuple[float, float]]:
+            return calibrate(model, samples, recipe, progress=shown)
+
+    notes = make_canonical(model, ranges)
+    conversion = convert_qdq(model, io=io)
+    conversion = dataclasses.replace(conversion, notes=(*notes, *conversion.notes))
     content = tflite_bytes(conversion.graph, None)
     load(content)
     write_whole(out, content)

@@ -46,31 +46,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
             load_onnx(path)
 
 
-@pytest.mark.parametrize("opset", [7, 12, 24, 99])
+@pytest.mark.parametrize("opset", [7, 9, 24, 99])
 def test_an_opset_out_of_range(opset: int, tmp_path: Path) -> None:
     proto = conv()
     proto.opset_import[0].version = opset
-    with pytest.raises(FormatError, match=f"opset is not supported .got {opset}, wanted 13 to 23"):
-        load_onnx(saved(tmp_path, proto))
-
-
-def external(tensor: onnx.TensorProto) -> None:
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "/etc/hostname"
-
-
-@pytest.mark.parametrize("place", ["initializer", "constant"])
-def test_data_in_another_file_are_refused(place: str, tmp_path: Path) -> None:
-    proto = conv()
-    if place == "constant":
-        tensor = proto.graph.initializer.pop()
-        proto.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=tensor))
-        external(proto.graph.node[0].attribute[0].t)
-    else:
-        external(proto.graph.initializer[0])
-    with pytest.raises(FormatError, match="keeps its weights in another file"):
+    with pytest.raises(FormatError, match=f"opset is not supported .got {opset}, wanted 10 to 23"):
         load_onnx(saved(tmp_path, proto))
 
 

@@ -29,13 +29,16 @@ Examples:
 @click.option(
     "--io", type=click.Choice(["uint8", "int8", "float32"]), default="int8", help="Of the file's ends [int8]."
 )
+@click.option("--calibration-data", metavar="PATH", help="Images, or .npz: gives grids to what was left in float.")
 @output_options
-def command(model: Path, out: Path, io: Interface, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """A QDQ ONNX model to int8 TFLite, codes and scales kept."""
+def command(
+    model: Path, out: Path, io: Interface, calibration_data: str | None, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """A QDQ or QOperator ONNX model to int8 TFLite, codes and scales kept."""
     from edgeq.api import convert
 
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        result = convert(model, out, io=io)
+        result = convert(model, out, io=io, calibration_data=calibration_data, progress=progress)
         for note in result.notes:
             progress.warn(note)
     print_result(result, as_json=as_json)

@@ -30,7 +30,7 @@ COMMANDS = {
     "train": "Train a network onto its grid; stop there.",
     "export": "Any PyTorch network to int8 TFLite and ONNX.",
     "quantize": "A float ONNX model to int8 TFLite and ONNX (post-training).",
-    "convert": "A QDQ ONNX model to int8 TFLite, codes and scales kept.",
+    "convert": "A QDQ or QOperator ONNX model to int8 TFLite, codes and scales kept.",
     "verify": "Check a build again, in every runtime.",
     "bench": "What an artifact costs on a device: counted and estimated under QEMU, or measured on a board.",
     "peak": "NEON peak loops: counted under QEMU, or measured on one core of a board.",
