@@ -151,11 +151,14 @@ def _c_library(arch: Arch, packages: tuple[str, ...], progress: Progress) -> tup
     """The loader, and every shared library of some of Debian's packages that the runners link, by its short name."""
     from edgeq.bench.sysroot import library_folders, sysroot
 
-    wanted = ("libc", "libm", "libdl", "libpthread", "librt", "libgcc_s", "libstdc++", "libXNNPACK", "libcpuinfo")
+    wanted = (
+        *("libc", "libm", "libdl", "libpthread", "librt", "libgcc_s", "libstdc++"),
+        *("libXNNPACK", "libcpuinfo", "libpthreadpool"),
+    )
     found: dict[str, Path] = {}
     for folder in library_folders(sysroot(arch, packages, progress), arch):
         for path in sorted(folder.glob("*.so.*")):
-            if path.name.split(".so.")[0] in (*wanted, "libpthreadpool") and path.name.count(".") == 2:
+            if path.name.split(".so.")[0] in wanted and path.name.count(".") == 2:
                 found.setdefault(path.name, path)
         for path in folder.glob("ld-linux*.so.*"):
             found.setdefault("loader", path)

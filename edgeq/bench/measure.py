@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 from edgeq.bench.device_state import DeviceState, StateLimits, clock_files, read_state, throttling
 from edgeq.bench.jobs import Job, read_results, write_job_file
@@ -119,10 +119,6 @@ class Measurement:
     power: Power | None
     power_note: str
     samples: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and dictionaries; times in ns, clocks in Hz, power in W, energy in J."""
-        return dataclasses.asdict(self)
 
 
 def measure(transport: Transport, runner: RunnerFiles, job: Job, settings: Settings | None = None) -> Measurement:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 from edgeq.bench.instructions import count
 from edgeq.bench.qemu import run
 from edgeq.bench.toolchain import build_program
+from edgeq.bench.transport import Transport
+from edgeq.bench.transport.shell import last_line
 from edgeq.errors import EdgeqError, RecipeError
 from edgeq.targets import Arch, PeakKey, Target, peak_ops
 
@@ -104,24 +105,6 @@ class LoopSpeed:
         return self.gmacs / self.peak_gmacs
 
 
-class Completed(Protocol):
-    """What a program left on a device."""
-
-    @property
-    def returncode(self) -> int: ...
-    @property
-    def stdout(self) -> str: ...
-    @property
-    def stderr(self) -> str: ...
-
-
-class Device(Protocol):
-    """What is used of a :class:`edgeq.bench.transport.Transport`."""
-
-    def push(self, local: Path) -> str: ...
-    def run(self, argv: Sequence[str], timeout_s: float) -> Completed: ...
-
-
 def loops_of(target: Target) -> tuple[PeakLoop, ...]:
     """The loops for the instructions that a target's file states.
 
@@ -161,7 +144,7 @@ def count_loop(loop: PeakLoop, target: Target) -> LoopCount:
     return found
 
 
-def measure_loop(loop: PeakLoop, target: Target, device: Device) -> LoopSpeed:
+def measure_loop(loop: PeakLoop, target: Target, device: Transport) -> LoopSpeed:
     """Time a loop on one core of a device.
 
     Raises:
@@ -184,19 +167,18 @@ def build_peak(loop: PeakLoop) -> Path:
     return build_program(f"peak_{loop.arch}.c", loop.arch, flags=_FLAGS[loop.arch])
 
 
-def _check_machine(loop: PeakLoop, device: Device) -> None:
+def _check_machine(loop: PeakLoop, device: Transport) -> None:
     machine = device.run(["uname", "-m"], _ASK_S).stdout.strip()
     if not machine.startswith(_MACHINES[loop.arch]):
         wanted = f"one that runs {loop.arch} code"
         raise EdgeqError("the device is another machine than the target", got=machine or "no answer", wanted=wanted)
 
 
-def _timed(device: Device, remote: str, loop: PeakLoop, turns: int, runs: int) -> tuple[int, list[int]]:
+def _timed(device: Transport, remote: str, loop: PeakLoop, turns: int, runs: int) -> tuple[int, list[int]]:
     done = device.run([remote, loop.name, str(turns), str(runs)], _MEASURE_S)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
         what = f"the device's CPU cannot run {loop.form}" if done.returncode == 128 + 4 else "the peak loop failed"
-        raise EdgeqError(what, where=loop.name, got=lines[-1][:300] if lines else f"exit status {done.returncode}")
+        raise EdgeqError(what, where=loop.name, got=last_line(done.stderr) or f"exit status {done.returncode}")
     try:
         answer = json.loads(done.stdout)
         instructions, times = answer["instructions"], answer["ns"]

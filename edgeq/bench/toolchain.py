@@ -56,15 +56,15 @@ def find_compiler(arch: Machine) -> Path:
     return _find(_COMPILERS[arch])
 
 
-def tool_states() -> list[tuple[str, Literal["ok", "missing"], str]]:
+def tool_states() -> list[tuple[str, Literal["ok", "absent"], str]]:
     """Each program the bench without a board needs: its name, state, and its version or how to install it."""
-    states: list[tuple[str, Literal["ok", "missing"], str]] = []
+    states: list[tuple[str, Literal["ok", "absent"], str]] = []
     for name in _PACKAGES:
         try:
             path = find_qemu("aarch64" if name == "qemu-aarch64" else "armhf") if "qemu" in name else _find(name)
             states.append((name, "ok", _version(path, path.stat().st_mtime_ns)))
         except EdgeqError as error:
-            states.append((name, "missing", error.remedy or error.what))
+            states.append((name, "absent", error.remedy or error.what))
     return states
 
 

@@ -85,8 +85,7 @@ def _tools() -> list[tuple[str, str, str]]:
     from edgeq.bench.toolchain import tool_states
 
     adb = shutil.which("adb")
-    states = [*tool_states(), ("adb", "ok" if adb else "missing", adb or "install it: sudo apt-get install adb")]
-    return [(name, "ok" if state == "ok" else "absent", text) for name, state, text in states]
+    return [*tool_states(), ("adb", "ok" if adb else "absent", adb or "install it: sudo apt-get install adb")]
 
 
 def _processor() -> tuple[str, str, str]:

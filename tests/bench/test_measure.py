@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,7 @@ def test_a_measurement(runner: RunnerFiles, job: Job, calm: Settings) -> None:
     assert found.power_note == "the device has no power sensor that may be read"
     assert found.machine.startswith("Linux ")
     assert job.outputs.read_bytes() == bytes(range(200))[::-1]
-    assert json.loads(json.dumps(found.to_json()))["latency"]["p50"]["value_ns"] == 2_001_000
+    assert json.loads(json.dumps(asdict(found)))["latency"]["p50"]["value_ns"] == 2_001_000
 
 
 def test_what_the_runner_is_given(runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path) -> None:

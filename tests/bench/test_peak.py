@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from needs import needs_qemu
 
 from edgeq.bench import peak as module
 from edgeq.bench.peak import LOOPS, MIN_SHARE, PeakLoop, count_loop, loops_of, measure_loop
+from edgeq.bench.transport.channel import Channel
+from edgeq.bench.transport.shell import Completed, ShellTransport
 from edgeq.cli.peak import command
 from edgeq.errors import EdgeqError, RecipeError
 from edgeq.targets import list_targets, load_target
@@ -87,32 +89,37 @@ def test_the_command_counts_and_tells_no_time() -> None:
 # --- on a device ------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass
-class Answer:
-    returncode: int = 0
-    stdout: str = ""
-    stderr: str = ""
-
-
-class Board:
+class Board(ShellTransport):
     """A core of 1 GHz that starts one instruction a cycle, with no time for anything else."""
 
-    def __init__(self, machine: str = "aarch64", answer: Answer | None = None) -> None:
+    def __init__(self, machine: str = "aarch64", answer: Completed | None = None) -> None:
+        super().__init__("board", "")
         self.machine, self.answer = machine, answer
         self.turns: list[int] = []
 
-    def push(self, local: Path) -> str:
+    def _connect(self) -> None: ...
+
+    def _disconnect(self) -> None: ...
+
+    def _start(self, command: str) -> Channel:
+        raise AssertionError(command)
+
+    def push(self, local: Path, name: str | None = None) -> str:
         return f"/there/{local.name}"
 
-    def run(self, argv: Sequence[str], timeout_s: float) -> Answer:
+    def run(self, argv: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None) -> Completed:
         if argv[0] == "uname":
-            return Answer(stdout=f"{self.machine}\n")
+            return said(f"{self.machine}\n")
         if self.answer is not None:
             return self.answer
         _, name, turns, runs = argv
         self.turns.append(int(turns))
         instructions = 128 * int(turns)
-        return Answer(stdout=json.dumps({"name": name, "instructions": instructions, "ns": [instructions] * int(runs)}))
+        return said(json.dumps({"name": name, "instructions": instructions, "ns": [instructions] * int(runs)}))
+
+
+def said(stdout: str) -> Completed:
+    return Completed(0, stdout, "")
 
 
 @pytest.fixture
@@ -143,16 +150,16 @@ def test_another_machine_is_refused_before_anything_is_copied(machine: str) -> N
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Answer(returncode=132), r"the device's CPU cannot run sdot\.q"),
-        (Answer(returncode=1, stderr="usage: LOOP TURNS RUNS\n"), "the peak loop failed .*usage"),
-        (Answer(stdout="nothing"), "is not understood"),
-        (Answer(stdout="[]"), "is not understood"),
-        (Answer(stdout='{"name": "fmla-f32", "instructions": 1, "ns": [1]}'), "is not understood"),
-        (Answer(stdout='{"name": "sdot-s8", "instructions": 128, "ns": [0]}'), "is not understood"),
-        (Answer(stdout='{"name": "sdot-s8", "instructions": 128, "ns": 7}'), "is not understood"),
+        (Completed(132, "", ""), r"the device's CPU cannot run sdot\.q"),
+        (Completed(1, "", "usage: LOOP TURNS RUNS\n"), "the peak loop failed .*usage"),
+        (said("nothing"), "is not understood"),
+        (said("[]"), "is not understood"),
+        (said('{"name": "fmla-f32", "instructions": 1, "ns": [1]}'), "is not understood"),
+        (said('{"name": "sdot-s8", "instructions": 128, "ns": [0]}'), "is not understood"),
+        (said('{"name": "sdot-s8", "instructions": 128, "ns": 7}'), "is not understood"),
     ],
 )
-def test_an_answer_that_is_none_is_one_line(answer: Answer, message: str) -> None:
+def test_an_answer_that_is_none_is_one_line(answer: Completed, message: str) -> None:
     with pytest.raises(EdgeqError, match=message) as caught:
         measure_loop(SDOT, A75, Board(answer=answer))
     assert "\n" not in str(caught.value)

@@ -79,9 +79,9 @@ def test_states_tell_what_is_there_and_how_to_get_the_rest(only: Path) -> None:
     fake(only, "qemu-arm", NEW_HELP, "qemu-arm version 10.0.2")
     states = {name: (state, detail) for name, state, detail in tool_states()}
     assert states["qemu-aarch64"] == ("ok", "qemu-aarch64 version 7.2.22")
-    assert states["qemu-arm"][0] == "missing"
+    assert states["qemu-arm"][0] == "absent"
     assert "7.2" in states["qemu-arm"][1]
-    assert states["gcc"] == ("missing", "install it: sudo apt-get install gcc libc6-dev")
+    assert states["gcc"] == ("absent", "install it: sudo apt-get install gcc libc6-dev")
 
 
 @pytest.fixture

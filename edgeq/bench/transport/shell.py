@@ -213,11 +213,6 @@ class ShellTransport(ABC):
         except OSError as error:
             raise EdgeqError("cannot be written", where=local, got=error.strerror) from error
 
-    def read_file(self, path: str) -> str | None:
-        """A small text file of the device, such as one of /sys; None where it is absent or may not be read."""
-        said = self._shell('[ -f "$1" ] && cat -- "$1"', path, limit_bytes=_MIB)
-        return said.stdout if said.returncode == 0 else None
-
     def read_files(self, patterns: Sequence[str]) -> dict[str, str]:
         """All small text files of the device that match; those that cannot be read are left out.
 
