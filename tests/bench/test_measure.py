@@ -6,10 +6,7 @@ import json
 import os
 import shutil
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,8 +14,10 @@ import pytest
 from fake_runner import RUNNER
 from transport_checks import gone
 
+from edgeq.bench import sampling
 from edgeq.bench.jobs import Job
 from edgeq.bench.measure import Measurement, RunnerFiles, Settings, measure
+from edgeq.bench.sampling import Round, Samples, read_notes
 from edgeq.bench.transport import open_transport, parse_via
 from edgeq.errors import EdgeqError, FormatError, RecipeError, VerifyError
 
@@ -135,70 +134,54 @@ def _write(root: str, files: dict[str, str]) -> None:
         file.write_text(text)
 
 
-@contextmanager
-def _meanwhile(act: Callable[[], None]) -> Iterator[None]:
-    """Do something over and over in the background."""
-    over = threading.Event()
-
-    def loop() -> None:
-        while not over.wait(0.01):
-            act()
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_a_clock_that_falls_during_the_runs_is_refused(
     runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path
 ) -> None:
+    """The runner lets it fall half-way, replacing the file as a whole: a reader never sees half of it."""
     job.model.write_text("50000")
-    clock = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
-    _write(calm.root, {clock: "1800000\n"})
-    fallen = tmp_path / "fallen"
-    turn = f"    if turn == 15: open({str(fallen)!r}, 'w').close()\n    time.sleep("
+    clock, fallen = Path(calm.root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"), tmp_path / "fallen"
+    clock.parent.mkdir(parents=True)
+    clock.write_text("1800000\n")
+    fallen.write_text("1200000\n")
+    turn = f"    if turn == 15: os.replace({str(fallen)!r}, {str(clock)!r})\n    time.sleep("
     runner.program.write_text(RUNNER.replace("    time.sleep(", turn))
-
-    def act() -> None:
-        # Replaced as a whole: a reader never sees half of it.
-        (tmp_path / "clock").write_text("1200000\n" if fallen.exists() else "1800000\n")
-        (tmp_path / "clock").replace(Path(calm.root, clock))
-
-    with _meanwhile(act), pytest.raises(VerifyError, match="the clock moved between 1200 and 1800 MHz"):
+    with pytest.raises(VerifyError, match="the clock moved between 1200 and 1800 MHz"):
         _measure(runner, job, calm)
 
 
-def test_energy_is_read_during_the_runs(runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path) -> None:
-    """A counter that wraps: 1 W at rest, 5 W from the runner's start (it makes a file) on."""
+def test_energy_is_read_during_the_runs(
+    runner: RunnerFiles, job: Job, calm: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter that wraps: 1 W at rest, 5 W from the runner's start on. It counts by the uptime of each reading, so
+    that it is exact however long a reading takes on a busy machine."""
     job.model.write_text("50000")
-    zone = "sys/class/powercap/intel-rapl:0"
-    started = tmp_path / "started"
-    _write(calm.root, {f"{zone}/name": "package-0", f"{zone}/max_energy_range_uj": "4000000", f"{zone}/energy_uj": "0"})
-    counted, last = 3.0, time.monotonic()
+    zone, range_j = "sys/class/powercap/intel-rapl:0", 1000
+    counter, started = str(Path(calm.root, zone, "energy_uj")), tmp_path / "started"
+    files = {"name": "package-0", "max_energy_range_uj": f"{range_j}000000", "energy_uj": "7"}
+    _write(calm.root, {f"{zone}/{name}": text for name, text in files.items()})
+    counts_from: list[float] = []
 
-    def act() -> None:
-        nonlocal counted, last
-        now = time.monotonic()
-        counted += (now - last) * (5 if started.exists() else 1)
-        last = now
-        (tmp_path / "counter").write_text(f"{int(counted * 1e6) % 4_000_000}\n")
-        (tmp_path / "counter").replace(Path(calm.root, zone, "energy_uj"))
+    def joules(at_s: float) -> float:
+        counts_from.append(at_s)
+        worked_s = max(0.0, at_s - float(started.read_text())) if started.exists() else 0.0
+        return (range_j - 0.5 + at_s - counts_from[0] + 4 * worked_s) % range_j
 
-    runner.program.write_text(
-        RUNNER.replace("import json, os", f"open({str(started)!r}, 'w').close()\nimport json, os")
-    )
-    with _meanwhile(act):
-        found = _measure(runner, job, calm)
+    def read(text: str, paths: Sequence[str]) -> Samples:
+        found = read_notes(text, paths)
+        assert {item.texts[counter] for item in found.rounds[:-1]} == {"7"}  # the last round may have been cut off
+        rounds = (Round(item.at_s, {counter: f"{1e6 * joules(item.at_s):.0f}"}) for item in found.rounds)
+        return Samples(tuple(rounds), found.end_s)
+
+    monkeypatch.setattr(sampling, "read_notes", read)
+    note = f"open({str(started)!r}, 'w').write(open('/proc/uptime').read().split()[0])\nimport json, os"
+    runner.program.write_text(RUNNER.replace("import json, os", note))
+    found = _measure(runner, job, calm)
     assert found.power is not None, found.power_note
     assert (found.power.sensor, found.power.scope) == ("intel-rapl:0 package-0", "package")
-    # Uptime is told to 0.01 s and the counter moves every 0.01 s or so, over 1 s: a few percent each.
-    assert found.power.idle_w == pytest.approx(1.0, rel=0.15)
-    assert found.power.run_w == pytest.approx(5.0, rel=0.15)
-    assert found.power.energy_j == pytest.approx(4.0 * 0.05, rel=0.2)
+    assert joules(max(counts_from)) < joules(min(counts_from)), "it did not wrap"
+    assert found.power.idle_w == pytest.approx(1.0, rel=1e-4)
+    assert found.power.run_w == pytest.approx(5.0, rel=1e-4)
+    assert found.power.energy_j == pytest.approx(4.0 * 0.05, rel=1e-4)
 
 
 @pytest.mark.parametrize(
