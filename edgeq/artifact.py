@@ -13,6 +13,7 @@ from edgeq.calibrate import CalibrationRecipe, calibrate
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, activation_grids, activation_values
 from edgeq.export.channels import settle_channels
+from edgeq.export.decompose import decompose
 from edgeq.export.fold import fold_model
 from edgeq.export.qdq import place_qdq
 from edgeq.grid import Grid, QuantizedWeight
@@ -82,6 +83,7 @@ def make_artifact(
         ExportError: an operation without an int8 form, a value that cannot be used; names node or layer.
         DataError: the calibration set is empty or has the wrong shape.
     """
+    decompose(model)
     _check_operations(model)
     weights = fold_model(model, {f"{name}.weight": weight for name, weight in trained.items()}, grid=grid)
     ranges = calibrate(model, samples, calibration, progress=progress or Silent())
@@ -103,6 +105,7 @@ def check_convertible(model: ir.Model, *, io: Interface = "int8", head: Head = "
     Raises:
         ExportError: names the first node at fault.
     """
+    decompose(model)
     _check_operations(model)
     weights = fold_model(model, {})
     ranges = {str(value.name): (-1.0, 1.0) for value in activation_values(model)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from dense_cases import DENSE
 from int8_models import Constant, weights
+from norm_cases import DECOMPOSED, NORM
 from operation_case import IMAGE, Case, Shape
 from shape_cases import SHAPE
 
@@ -134,4 +135,4 @@ ACTIVATION = (
     Case("Dropout", "between", "t = Tanh (x)\n i = Dropout (t)\n y = Relu (i)", "TANH RELU"),
 )  # fmt: skip
 
-CASES = (*CONV, *DENSE, *POOL, *ELEMENTWISE, *ACTIVATION, *SHAPE)
+CASES = (*CONV, *DENSE, *POOL, *ELEMENTWISE, *ACTIVATION, *SHAPE, *NORM, *DECOMPOSED)

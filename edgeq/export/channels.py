@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid
-from edgeq.export.fold import outputs_first
+from edgeq.export.fold import bias_place, outputs_first
 from edgeq.grid import QuantizedWeight, broadcast_step
 
 __all__ = ["INT32_MAX", "settle_channels"]
@@ -42,12 +42,14 @@ def settle_channels(
     """
     lines: list[str] = []
     for node in model.graph:
-        source, stored, bias = (*node.inputs, None, None, None)[:3]
+        source, stored = (*node.inputs, None, None)[:2]
+        place = bias_place(node)
+        bias = None if place is None else place[0].inputs[place[1]]
         if source is None or stored is None or str(stored.name) not in weights:
             continue
         name = str(stored.name)
         values = np.zeros(1) if bias is None or bias.const_value is None else bias.const_value.numpy()
-        ends = grids[str(source.name)], grids[str(_after(node).name)]
+        ends = grids[str(source.name)], grids[str(_after(place[0] if place is not None else node).name)]
         settled = _settled(name, weights[name], outputs_first(node), values.astype(np.float64), *ends, lines)
         if settled is not weights[name]:
             weights[name] = settled

@@ -10,9 +10,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from edgeq.errors import ExportError
+from edgeq.export.fold import TRANSPOSED
 from edgeq.onnx_file import simplify
 
 if TYPE_CHECKING:
@@ -79,7 +82,11 @@ def export_float(
 
 def _tidy(model: ir.Model) -> ir.Model:
     """Fold constants, name activations after modules, and leave out what only describes the exporting machine."""
+    _name_transposed_weights(model.graph)
     simplify(model)
+    if any(value.shape is None for node in model.graph for value in node.outputs):
+        ShapeInferencePass()(model)
+        simplify(model)
     taken = {str(value.name) for value in model.graph.initializers.values()}
     taken |= {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
     nodes: set[str] = set()
@@ -92,13 +99,34 @@ def _tidy(model: ir.Model) -> ir.Model:
         node.metadata_props.clear()
         node.doc_string = None
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        transposed = value.metadata_props.get(TRANSPOSED)
         value.metadata_props.clear()
+        if transposed is not None:
+            value.metadata_props[TRANSPOSED] = transposed
         value.doc_string = None
     model.graph.metadata_props.clear()
     model.metadata_props.clear()
     model.graph.name = "main"
     model.producer_name, model.producer_version, model.doc_string = "edgeq", None, None
     return model
+
+
+def _name_transposed_weights(graph: ir.Graph) -> None:
+    """A Linear's weight that a MatMul reads through a Transpose keeps its name: the initializer is transposed."""
+    for node in list(graph):
+        stored = node.inputs[0] if node.op_type == "Transpose" else None
+        if stored is None or str(stored.name) not in graph.initializers or len(stored.uses()) != 1:
+            continue
+        readers = node.outputs[0].uses()
+        if stored.const_value is None or any(user.op_type != "MatMul" or slot != 1 for user, slot in readers):
+            continue
+        values = stored.const_value.numpy()
+        if values.ndim == 2 and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(stored)
+            graph.remove(node, safe=True)
+            stored.const_value = ir.tensor(np.ascontiguousarray(values.T), name=stored.name)
+            stored.shape = ir.Shape(values.T.shape)
+            stored.metadata_props[TRANSPOSED] = "1"
 
 
 def _module_path(node: ir.Node) -> str:

@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 from edgeq.errors import ExportError
 from edgeq.grid import Grid, QuantizedWeight, broadcast_step, quantize_weight
 
-__all__ = ["BatchNorm", "FoldedLayer", "drop_unused_initializers", "fold_batch_norm", "fold_model", "outputs_first"]
+__all__ = [
+    "TRANSPOSED",
+    "BatchNorm",
+    "FoldedLayer",
+    "bias_place",
+    "drop_unused_initializers",
+    "fold_batch_norm",
+    "fold_model",
+    "outputs_first",
+]
+
+TRANSPOSED = "edgeq.transposed"
+"""Marks an initializer that holds a parameter transposed: a Linear's weight [O, I] as a MatMul's [I, O]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +168,8 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
         raise ExportError(
             "the weight has values that are NaN or infinite", where=f"layer {name}", got=f"{bad} of {values.size}"
         )
+    if trained is not None and TRANSPOSED in stored.metadata_props:
+        trained = replace(trained, codes=np.ascontiguousarray(trained.codes.T))
     if trained is not None and trained.codes.shape != values.shape:
         raise ExportError(
             "the trained codes do not fit the weight",
@@ -169,7 +183,8 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
         codes = quantized.codes if outputs_first(node) else np.swapaxes(quantized.codes, 0, 1)
         trained = replace(quantized, codes=np.ascontiguousarray(codes))
     outputs = values.shape[0] if outputs_first(node) else values.shape[1]
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    place = bias_place(node)
+    bias = None if place is None else place[0].inputs[place[1]]
     constant = _constant(bias)
     if bias is not None and constant is None:
         raise ExportError("the bias is computed, not stored", where=f"layer {name}")
@@ -215,7 +230,7 @@ def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
     else:
         values = layer.weight.codes.astype(np.float32) * step
     stored.const_value = ir.tensor(values.astype(np.float32), name=stored.name)
-    if node.op_type == "MatMul" and not layer.bias.any():
+    if node.op_type == "MatMul":  # has no batch norm: the bias in the Add behind it stays
         return
     old = node.inputs[2] if len(node.inputs) > 2 else None
     if old is not None and len(old.uses()) == 1:
@@ -230,7 +245,9 @@ def _own_weight(model: ir.Model, node: ir.Node) -> None:
     """A weight that two nodes share gets a copy each: their batch norms may differ."""
     stored = _value(node.inputs[1])
     if len(stored.uses()) > 1:
-        node.replace_input_with(1, _initializer(model, str(stored.name), _array(stored)))
+        copy = _initializer(model, str(stored.name), _array(stored))
+        copy.metadata_props.update({key: value for key, value in stored.metadata_props.items() if key == TRANSPOSED})
+        node.replace_input_with(1, copy)
 
 
 def _origin(stored: ir.Value) -> str:
@@ -299,6 +316,20 @@ def _feeder(norm: ir.Node) -> ir.Node | None:
 def outputs_first(node: ir.Node) -> bool:
     """Whether a layer's weight has its outputs along the first axis: a Gemm without transB and a MatMul do not."""
     return node.op_type == "Conv" or (node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0)))
+
+
+def bias_place(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """Where a layer's bias is: its third input, or for a MatMul the constant [O] of the Add that alone reads it."""
+    if node.op_type != "MatMul":
+        return (node, 2) if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    product, stored = node.outputs[0], node.inputs[1]
+    uses = list(product.uses())
+    if len(uses) != 1 or product.is_graph_output() or uses[0][0].op_type != "Add":
+        return None
+    add, slot = uses[0]
+    bias, weight = _constant(add.inputs[1 - slot]), _constant(stored)
+    fits = bias is not None and weight is not None and bias.shape == weight.shape[1:] and weight.ndim == 2
+    return (add, 1 - slot) if fits else None
 
 
 def _norm_parameters(norm: ir.Node) -> BatchNorm:

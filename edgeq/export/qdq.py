@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
-from edgeq.export.fold import drop_unused_initializers, outputs_first
+from edgeq.export.fold import bias_place, drop_unused_initializers, outputs_first
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.qdq_values import quantize_constant
 
@@ -40,6 +40,7 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
     """
     result = ir.from_proto(ir.to_proto(model))
     activations = activation_values(result)
+    fused = {value for value in activations if _is_fused(value)}
     for node in list(result.graph):
         if node.op_type in ELEMENTWISE:
             _quantize_operands(node)
@@ -48,7 +49,7 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
         elif node.op_type == "MatMul":
             _quantize_operands(node)
     for value in activations:
-        if not _is_fused(value):
+        if value not in fused:
             _quantize_activation(result.graph, value, grids[str(value.name)])
     drop_unused_initializers(result)
     result.producer_name, result.producer_version, result.doc_string = "edgeq", None, None
@@ -80,14 +81,15 @@ def _quantize_activation(graph: ir.Graph, value: ir.Value, grid: ActivationGrid)
 
 def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: Mapping[str, ActivationGrid]) -> None:
     """The weight's codes, and the bias in int32 at input scale x weight scale, as every runtime has it."""
-    source, bias = node.inputs[0], node.inputs[2] if len(node.inputs) > 2 else None
+    source, place = node.inputs[0], bias_place(node)
+    bias = None if place is None else place[0].inputs[place[1]]
     assert source is not None
     scale = np.float32(grids[str(source.name)].scale) * weight.step
-    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=0 if outputs_first(node) else 1)
-    if bias is not None and bias.const_value is not None:
+    if place is not None and bias is not None and bias.const_value is not None:
         codes = np.rint(bias.const_value.numpy().astype(np.float64) / scale.astype(np.float64))
         # What does not fit was refused or zeroed by settle_channels, where the ranges are real.
-        _dequantize(node, 2, np.clip(codes, -INT32_MAX, INT32_MAX).astype(np.int32), scale, np.int32(0))
+        _dequantize(*place, np.clip(codes, -INT32_MAX, INT32_MAX).astype(np.int32), scale, np.int32(0))
+    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=0 if outputs_first(node) else 1)
 
 
 def _quantize_operands(node: ir.Node) -> None:
@@ -135,11 +137,18 @@ def _initializer(graph: ir.Graph, name: str, data: Any) -> ir.Value:
 
 
 def _is_fused(value: ir.Value) -> bool:
-    """Whether a value is read by a Relu or Clip alone that TFLite has within the operation before it."""
+    """Whether a value is read by one node alone, which TFLite has within the operation that makes it: Relu, Clip, the
+    bias of a MatMul, the reciprocal of a root."""
     producer, uses = value.producer(), list(value.uses())
-    if producer is None or producer.op_type not in FUSED_BEFORE or len(uses) != 1 or value.is_graph_output():
+    if producer is None or len(uses) != 1 or value.is_graph_output():
         return False
     user = uses[0][0]
+    if producer.op_type == "MatMul" and (place := bias_place(producer)) is not None:
+        return place[0] is user
+    if producer.op_type == "Sqrt":
+        return user.op_type == "Reciprocal"
+    if producer.op_type not in FUSED_BEFORE:
+        return False
     return user.op_type == "Relu" or (user.op_type == "Clip" and _is_relu6(user))
 
 

@@ -4,7 +4,7 @@ another layout."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgeq.tflite.layout import Layout, coalesce, refine
+from edgeq.tflite.layout import Layout, coalesce, memory_blocks, refine
 from edgeq.tflite.model import Operator, Quantization, Tensor
 
-__all__ = ["GraphBuilder", "memory_blocks"]
+__all__ = ["GraphBuilder"]
 
 MAX_TRANSPOSE_RANK = 5  # of the int8 kernel in tflite-runtime 2.14; LiteRT takes 6
 
@@ -107,7 +107,8 @@ class GraphBuilder:
             ones_left = iter(from_ones)
             return self.transpose(tensor, [source[i] if i in source else next(ones_left) for i in range(len(shape))],
                                   name)  # fmt: skip
-        factors, order = _split_as(factors, order, before)
+        split = Layout(before, factors, (tuple(order),)).aligned()
+        factors, order = split.factors, list(split.order)
         whole = memory_blocks(list(range(len(factors))), factors, before)
         place = {part[0]: i for i, part in enumerate(whole or []) if part}
         kept = whole is not None and len(before) <= MAX_TRANSPOSE_RANK and _stay_together(whole, order)
@@ -147,39 +148,6 @@ class GraphBuilder:
         result = self.add_tensor(replace(before, name=name, quantization=grid))
         self.add_operator("QUANTIZE", [tensor], [result], schema.QuantizeOptionsT())
         return result
-
-
-def memory_blocks(order: Sequence[int], sizes: Sequence[int], shape: Sequence[int]) -> list[list[int]] | None:
-    """The factors that make up each dimension of a shape; None where one is not a run of neighbours in memory."""
-    rest: Iterator[tuple[int, int]] = iter(zip(order, sizes, strict=True))
-    parts = []
-    for size in shape:
-        part: list[int] = []
-        while size > 1:
-            factor, taken = next(rest)
-            if size % taken or (part and factor != part[-1] + 1):
-                return None
-            part.append(factor)
-            size //= taken
-        parts.append(part)
-    return parts
-
-
-def _split_as(factors: tuple[int, ...], order: list[int], shape: Sequence[int]) -> tuple[tuple[int, ...], list[int]]:
-    """The factors split at the ends of a tensor's dimensions, where they can be."""
-    tensor = Layout(tuple(shape), tuple(size for size in shape if size > 1), (tuple(range(sum(s > 1 for s in shape))),))
-    memory = Layout(tuple(shape), factors, (tuple(range(len(factors))),))
-    pair = refine(memory, tensor)
-    if pair is None:
-        return factors, order
-    pieces: list[list[int]] = [[] for _ in factors]
-    factor, left = -1, 1
-    for i, size in enumerate(pair[0].factors):
-        if left == 1:
-            factor, left = factor + 1, factors[factor + 1]
-        pieces[factor].append(i)
-        left //= size
-    return pair[0].factors, [i for factor in order for i in pieces[factor]]
 
 
 def _stay_together(parts: list[list[int]], order: list[int]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TO_NCHW", "TO_NHWC", "Layout", "Order", "canonical_order", "coalesce", "refine"]
+__all__ = ["TO_NCHW", "TO_NHWC", "Layout", "Order", "canonical_order", "coalesce", "memory_blocks", "refine"]
 
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
@@ -94,7 +94,24 @@ class Layout:
                 axis.append(pieces.take(current, take))
                 left, size = left // take, size // take
             axes.append(axis)
-        return pieces.layout(self.tensor_shape, axes)
+        return pieces.layout(self.tensor_shape, axes).aligned()
+
+    def aligned(self) -> Layout:
+        """With the factors split at the ends of the tensor's dimensions, where they can be."""
+        sizes = tuple(size for size in self.tensor_shape if size > 1)
+        tensor = Layout(self.tensor_shape, sizes, (tuple(range(len(sizes))),))
+        pair = refine(Layout(self.tensor_shape, self.factors, (tuple(range(len(self.factors))),)), tensor)
+        if pair is None:
+            return self
+        pieces: list[list[int]] = [[] for _ in self.factors]
+        factor, left = -1, 1
+        for i, size in enumerate(pair[0].factors):
+            if left == 1:
+                factor, left = factor + 1, self.factors[factor + 1]
+            pieces[factor].append(i)
+            left //= size
+        axes = tuple(tuple(i for factor in axis for i in pieces[factor]) for axis in self.axes)
+        return Layout(self.tensor_shape, pair[0].factors, axes)
 
     def axis_order(self) -> tuple[int, ...] | None:
         """The axes of the ONNX value in the order of the memory; None where an axis is in parts."""
@@ -107,6 +124,36 @@ class Layout:
             if [axis for axis in candidate if self.axes[axis]] == memory:
                 return candidate
         return (*ones, *memory)
+
+    def reduced(self, axes: Sequence[int], *, keep: bool) -> tuple[list[int], Layout] | None:
+        """What becomes of the tensor where some axes are reduced: its dimensions to reduce and the result's layout.
+
+        Args:
+            axes: of the ONNX value, to be reduced.
+            keep: whether they stay, with size 1.
+
+        Returns:
+            None where no dimension, or only a part of one, stands for them.
+        """
+        parts = memory_blocks(range(len(self.factors)), self.factors, self.tensor_shape)
+        gone = {factor for axis in axes for factor in self.axes[axis]}
+        if parts is None or any(0 < len(gone.intersection(part)) < len(part) for part in parts):
+            return None
+        dimensions = [i for i, part in enumerate(parts) if gone.intersection(part)]
+        if not keep:  # dimensions of 1 that no axis is left for
+            ones = [i for i, part in enumerate(parts) if not part]
+            left = sum(not axis for i, axis in enumerate(self.axes) if i not in axes)
+            dimensions = sorted((*dimensions, *ones[left:]))
+        if not dimensions:
+            return None
+        place = {factor: i for i, factor in enumerate(i for i in range(len(self.factors)) if i not in gone)}
+        shape = [
+            1 if i in dimensions else size for i, size in enumerate(self.tensor_shape) if keep or i not in dimensions
+        ]
+        left_axes = [
+            tuple(place[i] for i in axis if i in place) for i, axis in enumerate(self.axes) if keep or i not in axes
+        ]
+        return dimensions, Layout(tuple(shape), tuple(self.factors[i] for i in place), tuple(left_axes))
 
     def to_onnx(self, array: NDArray[Any]) -> NDArray[Any]:
         """The tensor's values as the ONNX value has them."""
@@ -151,6 +198,22 @@ def coalesce(factors: Sequence[int], order: Sequence[int]) -> tuple[tuple[int, .
     place = {run[0]: i for i, run in enumerate(memory)}
     sizes = tuple(math.prod(factors[i] for i in run) for run in memory)
     return sizes, tuple(place[run[0]] for run in runs)
+
+
+def memory_blocks(order: Sequence[int], sizes: Sequence[int], shape: Sequence[int]) -> list[list[int]] | None:
+    """The factors that make up each dimension of a shape; None where one is not a run of neighbours in memory."""
+    rest: Iterator[tuple[int, int]] = iter(zip(order, sizes, strict=True))
+    parts = []
+    for size in shape:
+        part: list[int] = []
+        while size > 1:
+            factor, taken = next(rest)
+            if size % taken or (part and factor != part[-1] + 1):
+                return None
+            part.append(factor)
+            size //= taken
+        parts.append(part)
+    return parts
 
 
 def refine(first: Layout, second: Layout) -> tuple[Layout, Layout] | None:

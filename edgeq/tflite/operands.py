@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgeq.errors import ExportError
-from edgeq.tflite.builder import memory_blocks
-from edgeq.tflite.layout import Layout, refine
-from edgeq.tflite.lower import Lowering, tensor_name
+from edgeq.tflite.layout import Layout, memory_blocks, refine
+from edgeq.tflite.lower import Lowering
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_int8_constant
 
 __all__ = ["broadcast_operands"]
@@ -53,10 +52,9 @@ def broadcast_operands(low: Lowering, node: ir.Node, slots: Sequence[int] = (0, 
         if layout is None:
             tensors.append(_constant(low, node, value, wanted))
         else:
-            assert value is not None, "low.view has checked it"
-            view = low.view(value, node)
-            name = tensor_name(float_source(value, node))
-            tensors.append(low.arrange(view.tensor, layout, wanted, name, f"before {node_name(node)}"))
+            rank = len(low.view(value, node).layout.axes)
+            own = Layout(wanted.tensor_shape, wanted.factors, wanted.axes[len(wanted.axes) - rank :])
+            tensors.append(low.activation(value, node, own))
     return tensors, result
 
 

@@ -179,7 +179,7 @@ def cut_qdq(model: ir.Model, names: Collection[str]) -> CutModel:
 def _run_cut_qdq(qdq: ir.Model, codes: Codes, layouts: Mapping[str, Layout]) -> Codes:
     import onnxruntime
 
-    cut = cut_qdq(qdq, codes)
+    cut = cut_qdq(qdq, codes.keys() & layouts.keys())
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3

@@ -7,6 +7,7 @@ from edgeq.tflite.ops.conv import CONV
 from edgeq.tflite.ops.dense import DENSE
 from edgeq.tflite.ops.elementwise import ELEMENTWISE
 from edgeq.tflite.ops.move import MOVE
+from edgeq.tflite.ops.norm import NORM
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.pool import POOL
 from edgeq.tflite.ops.shape import SHAPE
@@ -23,4 +24,4 @@ def _table(*families: tuple[Operation, ...]) -> dict[str, Operation]:
     return table
 
 
-OPERATIONS = _table(CONV, DENSE, POOL, ELEMENTWISE, ACTIVATION, SHAPE, MOVE)
+OPERATIONS = _table(CONV, DENSE, POOL, ELEMENTWISE, ACTIVATION, SHAPE, MOVE, NORM)

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.layout import TO_NHWC
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.ops.conv import explicit_pads, padded
 from edgeq.tflite.ops.operation import Operation
@@ -66,14 +66,13 @@ def _pool(low: Lowering, node: ir.Node, kind: str, *, fill: int | None, counted:
 
 
 def global_average_pool(low: Lowering, node: ir.Node) -> None:
-    source = low.activation(node.inputs[0], node)
-    _mean(low, node, source, [1, 2], keep=True)
+    rank = len(low.shape(node.outputs[0]))
+    _mean(low, node, list(range(2, rank)), keep=True)
 
 
 def reduce_mean(low: Lowering, node: ir.Node) -> None:
     """ReduceMean over any axes; they are an attribute before opset 18 and an input since."""
-    source = low.activation(node.inputs[0], node)
-    rank = len(low.tensors[source].shape)
+    rank = len(low.view(node.inputs[0], node).layout.axes)
     if len(node.inputs) > 1 and node.inputs[1] is not None:
         axes = [int(axis) for axis in read_constant(node.inputs[1], node)]
     else:
@@ -82,17 +81,21 @@ def reduce_mean(low: Lowering, node: ir.Node) -> None:
         raise ExportError("a mean over no axis is not lowered", where=node_name(node), remedy="leave it out")
     axes = [axis % rank for axis in axes or range(rank)]
     keep = bool(node.attributes.get_int("keepdims", 1))
-    if rank == 4:
-        left = [axis for axis in range(4) if axis not in axes]
-        if not keep and len(left) > 1 and left != sorted(left, key=TO_NHWC.index):
-            raise ExportError("a mean that drops the pixels' or channels' axis is not lowered", where=node_name(node))
-        axes = sorted(TO_NHWC.index(axis) for axis in axes)
-    _mean(low, node, source, axes, keep=keep)
+    _mean(low, node, axes, keep=keep)
 
 
-def _mean(low: Lowering, node: ir.Node, source: int, axes: list[int], *, keep: bool) -> None:
-    dimensions = low.add_constant(f"{node.outputs[0].name}/axes", np.array(axes, np.int32))
-    low.emit(node, "MEAN", [source, dimensions], schema.ReducerOptionsT(keepDims=keep), version=2)
+def _mean(low: Lowering, node: ir.Node, axes: list[int], *, keep: bool) -> None:
+    """Over axes of the ONNX value, wherever they lie in memory."""
+    view = low.view(node.inputs[0], node)
+    tensor, reduced = view.tensor, view.layout.reduced(axes, keep=keep)
+    if reduced is None:
+        layout = Layout.arranged(view.layout.shape, low.axis_order(node.inputs[0], node))
+        tensor, reduced = low.activation(node.inputs[0], node, layout), layout.reduced(axes, keep=keep)
+    if reduced is None:  # all of size 1
+        raise ExportError("a mean over axes of size 1 is not lowered", where=node_name(node), remedy="leave it out")
+    dimensions = low.add_constant(f"{node.outputs[0].name}/axes", np.array(reduced[0], np.int32))
+    options = schema.ReducerOptionsT(keepDims=keep)
+    low.emit(node, "MEAN", [tensor, dimensions], options, layout=reduced[1], version=2)
 
 
 POOL = (

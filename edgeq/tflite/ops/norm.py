@@ -1,0 +1,64 @@
+"""What normalization and transformers need beside products: Sqrt, Reciprocal (of a root: RSQRT) and Gelu."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeq.errors import ExportError
+from edgeq.tflite.lower import Lowering
+from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import float_source, node_name
+
+__all__ = ["NORM"]
+
+INT8_MIN = -128
+
+
+def sqrt(low: Lowering, node: ir.Node) -> None:
+    """SQRT; nothing by itself where the Reciprocal that follows it without a grid between becomes RSQRT."""
+    uses = list(node.outputs[0].uses())
+    if [user.op_type for user, _ in uses] == ["Reciprocal"] and not node.outputs[0].is_graph_output():
+        return
+    view = low.view(node.inputs[0], node)
+    _check_positive(low, node, view.tensor)
+    low.emit(node, "SQRT", [view.tensor], layout=view.layout)
+
+
+def reciprocal(low: Lowering, node: ir.Node) -> None:
+    """1 / sqrt(x) as RSQRT."""
+    root = float_source(node.inputs[0], node).producer()
+    if root is None or root.op_type != "Sqrt" or str(root.outputs[0].name) in low.views:
+        raise ExportError(
+            "a Reciprocal is lowered behind a Sqrt only", where=node_name(node), remedy="divide by the value instead"
+        )
+    view = low.view(root.inputs[0], root)
+    _check_positive(low, node, view.tensor)
+    low.emit(node, "RSQRT", [view.tensor], layout=view.layout, version=2)
+
+
+def _check_positive(low: Lowering, node: ir.Node, tensor: int) -> None:
+    """TFLite's kernels stop at a code that stands for a negative number."""
+    zero = int(low.grid(tensor).zero_point[0])
+    if zero != INT8_MIN:
+        raise ExportError(
+            "the grid of a root's input holds negative numbers",
+            where=node_name(node),
+            got=f"zero point {zero}",
+            wanted="-128",
+            remedy="calibrate again: a root's input has no negative values",
+        )
+
+
+def gelu(low: Lowering, node: ir.Node) -> None:
+    """Both forms: by the error function, and its approximation by tanh."""
+    view = low.view(node.inputs[0], node)
+    approximate = node.attributes.get_string("approximate", "none") == "tanh"
+    low.emit(node, "GELU", [view.tensor], schema.GeluOptionsT(approximate=approximate), layout=view.layout, version=2)
+
+
+NORM = (
+    Operation("Sqrt", "SQRT", sqrt),
+    Operation("Reciprocal", "RSQRT", reciprocal),
+    Operation("Gelu", "GELU", gelu),
+)
