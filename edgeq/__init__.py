@@ -14,7 +14,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeq.api import bench, build, convert, export, inspect, quantize, train, verify
+    from edgeq.api import bench, build, convert, export, inspect, quantize, report, train, verify
     from edgeq.bench.artifact import BenchRequest, BenchResult
     from edgeq.display.summary import Result
     from edgeq.errors import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edgeq.regularize.callback import PeriodicRegularizerCallback
     from edgeq.regularize.regularizer import PeriodicRegularizer
     from edgeq.regularize.schedule import AmplitudeSchedule, EtaSchedule, FrequencySchedule
-    from edgeq.results import BuildResult, ConvertResult, ExportResult, TrainingResult, VerifyResult
+    from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult, TrainingResult, VerifyResult
     from edgeq.snap import load_grid, save_grid, snap
     from edgeq.targets import Target, list_targets, load_target
 
@@ -74,6 +74,7 @@ _HOMES = MappingProxyType(
         "Recipe": "recipe",
         "RecipeError": "errors",
         "RegularizerRecipe": "recipe",
+        "ReportResult": "results",
         "Result": "display.summary",
         "Target": "targets",
         "TrainRecipe": "recipe",
@@ -90,6 +91,7 @@ _HOMES = MappingProxyType(
         "load_recipe": "recipe",
         "load_target": "targets",
         "quantize": "api",
+        "report": "api",
         "save_grid": "snap",
         "snap": "snap",
         "train": "api",
@@ -123,6 +125,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RegularizerRecipe",
+    "ReportResult",
     "Result",
     "Target",
     "TrainRecipe",
@@ -140,6 +143,7 @@ __all__ = [
     "load_recipe",
     "load_target",
     "quantize",
+    "report",
     "save_grid",
     "snap",
     "train",

@@ -6,13 +6,15 @@ What they promise beyond their docstrings: outputs are written whole or not at a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.recipe import Recipe
-from edgeq.results import BuildResult, ConvertResult, ExportResult, TrainingResult, VerifyResult
+from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult, TrainingResult, VerifyResult
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from edgeq.posttraining import CalibrationData, ExportRequest
     from edgeq.targets import Target
 
-__all__ = ["bench", "build", "convert", "export", "inspect", "quantize", "train", "verify"]
+__all__ = ["bench", "build", "convert", "export", "inspect", "quantize", "report", "train", "verify"]
 
 
 def build(
@@ -285,6 +287,30 @@ def bench(
     return result
 
 
+def report(
+    folder: str | Path, bench: str | Path | BenchResult | None = None, *, progress: ProgressLike = None
+) -> ReportResult:
+    """Draw ``report.html`` of a finished build or export again, with what a bench found: ``edgeq report``.
+
+    Args:
+        folder: what :func:`build`, :func:`export` or :func:`quantize` left.
+        bench: what :func:`bench` returned, or ``edgeq bench --save`` wrote; its figures go into the manifest, too.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
+
+    Returns:
+        The page, and the manifest with its fingerprint.
+
+    Raises:
+        FormatError: a file is missing, damaged, or not of the same artifact. Page and manifest are then as they were.
+    """
+    from edgeq.report.redraw import PAGE, redraw
+
+    with resolve_progress(progress) as shown, _saved(bench) as path:
+        shown.stage("Report")
+        manifest = redraw(Path(folder), path)
+    return ReportResult(Path(folder) / PAGE, manifest)
+
+
 def inspect(file: str | Path) -> Inspection:
     """What is in a .tflite or .onnx file: operations, tensors, grids, sizes: ``edgeq inspect``.
 
@@ -320,6 +346,18 @@ def _is_shape(shape: Sequence[object]) -> bool:
 
 def _path_or_model(model: str | Path | onnx.ModelProto) -> Path | onnx.ModelProto:
     return Path(model) if isinstance(model, str) else model
+
+
+@contextmanager
+def _saved(found: str | Path | BenchResult | None) -> Iterator[Path | None]:
+    """The file of a bench's result."""
+    if found is None or isinstance(found, str | Path):
+        yield None if found is None else Path(found)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgeq-report-") as folder:
+        path = Path(folder) / "bench.json"
+        path.write_text(found.to_json(), encoding="utf-8")
+        yield path
 
 
 def _artifact(artifact: str | Path | BuildResult | ExportResult | ConvertResult) -> Path:

@@ -12,7 +12,7 @@ from edgeq.display.summary import Result, Summary, Table, table
 if TYPE_CHECKING:
     from edgeq.verify.report import Verification
 
-__all__ = ["BuildResult", "ConvertResult", "ExportResult", "TrainingResult", "VerifyResult"]
+__all__ = ["BuildResult", "ConvertResult", "ExportResult", "ReportResult", "TrainingResult", "VerifyResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,26 @@ class ExportResult(Result):
             f"layers differ by {parity['max_code_difference']} code at most between runtimes; "
             f"{parity['codes_kept']:,} of {parity['codes']:,} integers in both files",
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest."""
+        return self.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult(Result):
+    """A report that was drawn again.
+
+    Attributes:
+        path: the page.
+        manifest: what the ``manifest.json`` beside it says.
+    """
+
+    path: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    def summary(self) -> Summary:
+        return (str(self.path),)
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest."""

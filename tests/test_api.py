@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def test_verify_is_what_the_command_prints(built: Build, edgeq_command: Run) -> 
     assert json.loads(edgeq_command("verify", built.out, "--json").out) == result.to_dict()
     assert edgeq_command("verify", built.out, "-q").out == f"{result}\n"
     assert result.accuracy == result.verification.accuracy
+    check_representations(result)
+
+
+def test_a_report_is_drawn_again(built: Build, tmp_path: Path, edgeq_command: Run) -> None:
+    out = shutil.copytree(built.out, tmp_path / "out")
+    result = edgeq.report(str(out))
+    assert result.path == out / "report.html"
+    assert json.loads(edgeq_command("report", out, "--json").out) == result.to_dict()
     check_representations(result)
 
 

@@ -59,7 +59,14 @@ def test_editors_see_the_names_that_there_are() -> None:
 
 
 def test_functions_stay_functions_when_a_package_of_their_name_is_imported() -> None:
-    packages = "edgeq.verify.reasons", "edgeq.bench.result", "edgeq.train.result", "edgeq.export", "edgeq.snap"
+    packages = (
+        "edgeq.verify.reasons",
+        "edgeq.bench.result",
+        "edgeq.train.result",
+        "edgeq.export",
+        "edgeq.report",
+        "edgeq.snap",
+    )
     names = [package.split(".")[1] for package in packages]
     shown = f"print(*(getattr(edgeq, name).__name__ for name in {names}))"
     for first, second in ((f"import {', '.join(packages)}", ""), ("", f"import {', '.join(packages)}")):

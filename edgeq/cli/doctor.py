@@ -22,6 +22,7 @@ NEEDED = (
     "flatbuffers",
     "jinja2",
     "lightning",
+    "markupsafe",
     "numpy",
     "onnx",
     "onnx-ir",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from edgeq.cli.console import print_result
+from edgeq.cli.options import output_options, verbosity
+from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
 
@@ -25,10 +28,11 @@ Examples:
     metavar="FILE.json",
     help="What edgeq bench --save wrote: adds rooflines and times by operation.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as one JSON document.")
-def command(folder: Path, bench: Path | None, as_json: bool) -> None:
+@output_options
+def command(folder: Path, bench: Path | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Draw report.html of a finished build or export again, with what a bench found."""
-    from edgeq.report.redraw import PAGE, redraw
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        from edgeq.api import report
 
-    manifest = redraw(folder, bench)
-    click.echo(json.dumps(manifest, indent=2) if as_json else folder / PAGE)
+        result = report(folder, bench, progress=progress)
+    print_result(result, as_json=as_json)

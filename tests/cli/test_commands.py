@@ -95,8 +95,8 @@ def test_every_command_has_examples_that_parse_and_the_same_output_options(
     text = edgeq(*path, "--help").out
     assert "Example" in text
     examples = re.findall(r"^ *(?:Example: )?edgeq ((?:.*\\\n)*.*)$", text, re.MULTILINE)
-    assert examples or path == ("completion",)
-    assert all(example.split()[: len(path)] == list(path) for example in examples)
+    own = [example for example in examples if example.split()[: len(path)] == list(path)]
+    assert own or path == ("completion",)
     if path != ("completion",):
         for words in ("--json ", "-q, --quiet", "-v, --verbose"):
             assert words in text
