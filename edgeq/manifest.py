@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ from edgeq.errors import FormatError
 from edgeq.grid import QuantizedWeight
 from edgeq.whole_file import write_whole
 
-__all__ = ["SCHEMA", "artifact_entries", "layer_entries", "package_versions", "read_manifest", "write_manifest"]
+__all__ = [
+    "SCHEMA",
+    "artifact_entries",
+    "layer_entries",
+    "mean_distance",
+    "package_versions",
+    "read_manifest",
+    "write_manifest",
+]
 
 SCHEMA = 1
 PACKAGES = ("torch", "lightning", "onnx", "onnxruntime", "onnxscript", "ai-edge-litert", "numpy")
@@ -44,6 +53,12 @@ def layer_entries(table: Mapping[str, QuantizedWeight]) -> list[dict[str, Any]]:
         }
         for name, weight in table.items()
     ]
+
+
+def mean_distance(layers: Iterable[Mapping[str, Any]]) -> float:
+    """Of a manifest's layers: the mean distance of all weights from the grid before the snap, in steps."""
+    weighted = [(math.prod(layer["shape"]), float(layer["distance"])) for layer in layers]
+    return float(sum(size * distance for size, distance in weighted) / sum(size for size, _ in weighted))
 
 
 def artifact_entries(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:

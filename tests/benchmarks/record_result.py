@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 from pathlib import Path
 from typing import Any
+
+from edgeq.manifest import mean_distance
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- builds: begin -->", "<!-- builds: end -->"
@@ -25,17 +26,11 @@ def shorten(manifest: dict[str, Any], command: str) -> dict[str, Any]:
     """What is worth keeping of a manifest, with the command and the machine."""
     result = {"command": command, "machine": machine()} | {key: manifest[key] for key in KEPT}
     result["parity"] = {key: value for key, value in manifest["parity"].items() if key != "layers"}
-    result["distance"] = weighted_distance(manifest["layers"])
+    result["distance"] = round(mean_distance(manifest["layers"]), 5)
     result["artifacts"] = {item["path"]: item["bytes"] for item in manifest["artifacts"]}
     result["seconds"] = {item["name"]: item["seconds"] for item in manifest["stages"]}
     result["peak_rss_mb"] = max(item["peak_rss_mb"] for item in manifest["stages"])
     return result
-
-
-def weighted_distance(layers: list[dict[str, Any]]) -> float:
-    """Mean distance of all weights from the grid before the snap, in steps."""
-    sizes = [math.prod(layer["shape"]) for layer in layers]
-    return float(round(sum(s * layer["distance"] for s, layer in zip(sizes, layers, strict=True)) / sum(sizes), 5))
 
 
 def machine() -> str:

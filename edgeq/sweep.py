@@ -1,0 +1,205 @@
+"""Many trainings as one piece of work: side by side, and going on where an earlier call stopped.
+
+Each run is a process of its own, ``edgeq train`` or ``edgeq build`` on a recipe file in the folder of the sweep. What
+is finished there is not run again; what was interrupted goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from edgeq.errors import EdgeqError, ModelError, RecipeError
+from edgeq.manifest import read_manifest
+from edgeq.progress import Progress, Silent, Task
+from edgeq.recipe import Recipe, recipe_to_toml
+
+__all__ = ["Run", "Sweep", "run_sweep"]
+
+COMMAND: Final = (sys.executable, "-m", "edgeq")
+POLL_S: Final = 0.5
+GRACE_S: Final = 30.0
+LOG_TAIL_BYTES: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training.
+
+    Attributes:
+        name: of its folder and files in the sweep's.
+        recipe: every choice.
+        whole: export and verify, too (``edgeq build``); else training and snap alone (``edgeq train``).
+        after: the run whose ``checkpoint.safetensors`` this one starts from; empty for none.
+    """
+
+    name: str
+    recipe: Recipe
+    whole: bool = False
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep came to.
+
+    Attributes:
+        manifests: of the finished runs, by name.
+        failures: the last line that a failed run said, by name; a run whose start failed is among them.
+    """
+
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Child:
+    run: Run
+    process: subprocess.Popen[bytes]
+    slot: int
+
+
+def run_sweep(runs: Sequence[Run], folder: Path, *, jobs: int = 1, progress: Progress | None = None) -> Sweep:
+    """Run what is not finished, so many side by side.
+
+    Args:
+        runs: names differ; one that others start from is among them.
+        folder: made if need be; holds ``NAME.toml``, ``NAME.log`` and the folder ``NAME`` of each run.
+        jobs: processes at a time. Cores are divided among them; with several ``CUDA_VISIBLE_DEVICES``, devices too.
+        progress: counts runs; its note is what one of them said last.
+
+    Returns:
+        What finished, now or before, and what failed. A failure does not stop the others.
+
+    Raises:
+        RecipeError: the folder has a run of the same name and another recipe, or the runs do not fit together.
+        KeyboardInterrupt: Ctrl-C; the runs were stopped and can go on.
+    """
+    _check(runs, jobs)
+    folder.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        _write_recipe(run, folder)
+    sweep, children = Sweep(), list[_Child]()
+    waiting = []
+    for run in runs:
+        if (folder / run.name / "manifest.json").is_file():
+            sweep.manifests[run.name] = read_manifest(folder / run.name / "manifest.json")
+        else:
+            waiting.append(run)
+    with (progress or Silent()).task("trainings", len(runs)) as task, _stopping(children):
+        task.advance(len(sweep.manifests))
+        while waiting or children:
+            for child in [child for child in children if child.process.poll() is not None]:
+                children.remove(child)
+                _collect(child, folder, sweep, task)
+            _give_up(waiting, sweep, task)
+            for run in [run for run in waiting if not run.after or run.after in sweep.manifests]:
+                if len(children) == jobs:
+                    break
+                waiting.remove(run)
+                slot = next(i for i in range(jobs) if i not in {child.slot for child in children})
+                children.append(_Child(run, _start(run, folder, slot, jobs), slot))
+            if children:
+                task.advance(0, f"{children[0].run.name}: {_last_line(folder, children[0].run)}")
+                time.sleep(POLL_S)
+    return sweep
+
+
+def _check(runs: Sequence[Run], jobs: int) -> None:
+    names = [run.name for run in runs]
+    if len(set(names)) != len(names) or any(run.after and run.after not in names for run in runs):
+        raise RecipeError("the runs do not fit together", where="sweep", got=names)
+    if jobs < 1:
+        raise RecipeError("out of range", where="--jobs", got=jobs, wanted="1 or more")
+
+
+def _write_recipe(run: Run, folder: Path) -> None:
+    path, text = folder / f"{run.name}.toml", recipe_to_toml(run.recipe)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise RecipeError(
+            "an earlier sweep had another recipe for this run", where=path, remedy="choose another --out, or delete it"
+        )
+    temporary = path.with_suffix(".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _start(run: Run, folder: Path, slot: int, jobs: int) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, "build" if run.whole else "train"]
+    command += ["--recipe", str(folder / f"{run.name}.toml"), "--out", str(folder / run.name)]
+    if run.after:
+        command += ["--init", str(folder / run.after / "checkpoint.safetensors")]
+    if any((folder / f".{run.name}.part" / "checkpoints").glob("[!.]*")):
+        command.append("--resume")
+    with (folder / f"{run.name}.log").open("wb") as log:  # a group of its own: Ctrl-C reaches it through us alone
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(os.environ, slot, jobs),
+            start_new_session=True,
+        )
+
+
+def _environment(environment: Mapping[str, str], slot: int, jobs: int) -> dict[str, str]:
+    """The share of this machine that belongs to one of so many processes."""
+    share = dict(environment)
+    share.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
+    devices = [device for device in share.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    if len(devices) > 1:
+        share["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+    return share
+
+
+def _collect(child: _Child, folder: Path, sweep: Sweep, task: Task) -> None:
+    name = child.run.name
+    try:
+        if child.process.returncode:
+            raise ModelError(_last_line(folder, child.run) or f"exit status {child.process.returncode}")
+        sweep.manifests[name] = read_manifest(folder / name / "manifest.json")
+    except EdgeqError as error:
+        sweep.failures[name] = str(error)
+    told = sweep.failures.get(name) or f"snapped {sweep.manifests[name]['accuracy']['snapped']:.2f} %"
+    task.advance(1, f"{name}: {told}")
+
+
+def _give_up(waiting: list[Run], sweep: Sweep, task: Task) -> None:
+    """Runs whose start failed cannot begin."""
+    for run in [run for run in waiting if run.after in sweep.failures]:
+        waiting.remove(run)
+        sweep.failures[run.name] = f"{run.after} failed, which it starts from"
+        task.advance(1)
+
+
+def _last_line(folder: Path, run: Run) -> str:
+    with contextlib.suppress(OSError), (folder / f"{run.name}.log").open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+    return ""
+
+
+@contextlib.contextmanager
+def _stopping(children: list[_Child]) -> Iterator[None]:
+    """Stop what still runs when something stops us, as Ctrl-C would: the last epoch's checkpoint stays whole."""
+    try:
+        yield
+    finally:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGINT)
+        for child in children:
+            try:
+                child.process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.process.pid, signal.SIGKILL)
+                child.process.wait()

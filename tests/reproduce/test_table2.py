@@ -1,0 +1,95 @@
+"""Table 2: the runs are the paper's cells, and the verdict on the shape follows the figures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from typing import Any
+
+import pytest
+
+from edgeq.recipe import Recipe
+from edgeq.regularize import AmplitudeSchedule
+from edgeq.reproduce.methods import make_comparison, method_runs
+from edgeq.reproduce.table2 import SETTINGS, make_table2, table2_runs
+from edgeq.sweep import Sweep
+
+
+def manifest(snapped: float) -> dict[str, Any]:
+    layers = [{"shape": [10], "distance": 0.1}, {"shape": [3, 10], "distance": 0.2}]
+    return {
+        "accuracy": {"float": snapped + 1, "snapped": snapped, "tflite": snapped - 1},
+        "layers": layers,
+        "artifacts": [{"path": "model.tflite", "bytes": 5}],
+    }
+
+
+def papers_sweep(**changed: float) -> Sweep:
+    manifests = {f"{s.name}-seed0": manifest(changed.get(s.name, s.paper)) for s in SETTINGS}
+    return Sweep(manifests | {"default-seed0": manifest(83.72)})
+
+
+def test_the_runs_are_the_papers_cells() -> None:
+    runs = table2_runs(Recipe(), 100, (0, 1))
+    assert len({run.name for run in runs}) == len(runs) == 18
+    (cell,) = [run for run in runs if run.name == "dynamic-4bit-0.001-seed1"]
+    assert (cell.recipe.bits, cell.recipe.seed, cell.recipe.train.batch_size) == (4, 1, 256)
+    schedule = AmplitudeSchedule.from_recipe(cell.recipe.regularizer, 4, 100, 196)
+    amplitudes = [schedule.at(epoch) for epoch in range(100)]
+    assert amplitudes[-1] == 0.001
+    assert len(set(amplitudes)) == 10
+    assert max(b / a for a, b in itertools.pairwise(amplitudes)) == 2
+    (default,) = [run for run in runs if run.name == "default-seed0"]
+    assert default.recipe.method == "post-training"
+
+
+def test_the_papers_own_figures_have_the_papers_shape() -> None:
+    table = make_table2(papers_sweep(), 100, (0,))
+    assert table.shape == {
+        "accuracy_rises_as_the_amplitude_falls": True,
+        "dynamic_beats_fixed": True,
+        "4_and_2_bits_collapse": True,
+    }
+    assert [row.mean for row in table.rows] == [84.72, *(setting.paper for setting in SETTINGS)]
+    assert table.rows[1].distance == pytest.approx((0.175,))
+
+
+@pytest.mark.parametrize(
+    ("cell", "accuracy", "claim"),
+    [
+        ("fixed-8bit-0.1", 60.0, "accuracy_rises_as_the_amplitude_falls"),
+        ("dynamic-8bit-0.01", 58.0, "dynamic_beats_fixed"),
+        ("dynamic-2bit-0.001", 40.0, "4_and_2_bits_collapse"),
+    ],
+)
+def test_one_cell_out_of_line_is_told(cell: str, accuracy: float, claim: str) -> None:
+    assert not make_table2(papers_sweep(**{cell: accuracy}), 100, (0,)).shape[claim]
+
+
+def test_a_diverged_run_is_null_in_json_and_counts_as_nothing() -> None:
+    sweep = papers_sweep()
+    del sweep.manifests["fixed-8bit-0.1-seed0"]
+    sweep.failures["fixed-8bit-0.1-seed0"] = "training diverged"
+    table = make_table2(sweep, 100, (0,))
+    row = json.loads(json.dumps(table.to_dict(), allow_nan=False))["rows"][1]
+    assert row["snapped"] == [None]
+    assert (table.rows[1].mean, table.shape["dynamic_beats_fixed"]) == (0, True)
+
+
+def test_every_method_starts_from_its_seeds_float_network() -> None:
+    runs = method_runs(Recipe(), 100, 8, (0, 1), (4, 2))
+    assert len(runs) == 2 * (1 + 2 * 3)
+    by_name = {run.name: run for run in runs}
+    assert all(by_name[run.after].recipe.seed == run.recipe.seed for run in runs if run.after)
+    assert {run.recipe.train.epochs for run in runs if run.after} == {8}
+    assert by_name["float-seed1"].recipe.train.epochs == 100
+    assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "decoupled"
+
+
+def test_the_comparison_reads_the_manifests() -> None:
+    sweep = Sweep({"float-seed0": manifest(90), "periodic-4bit-seed0": manifest(88)})
+    rows = {(row.method, row.bits): row for row in make_comparison(sweep, 100, 8, (0,), (4,)).rows}
+    assert rows["float", 32].before == (91,)
+    assert (rows["periodic", 4].tflite, rows["periodic", 4].tflite_bytes) == ((87,), (5,))
+    assert math.isnan(rows["straight-through", 4].tflite[0])
