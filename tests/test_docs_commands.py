@@ -36,6 +36,7 @@ PARSED_ONLY = {
     r"edgeq (bench|peak) .*--via (ssh|adb)": "needs a board; tests/bench runs it over a real sshd and adb",
     r"edgeq (bench|peak) ": "counts under QEMU or times this machine; CI has `make bench-qemu`, tests/bench the parts",
     r"edgeq report .*--bench": "wants the JSON of a bench; tests/report has one",
+    r"edgeq reproduce (table2|methods)": "trains for hours; tests/reproduce and tests/test_sweep.py have the parts",
     r"edgeq build .*cifar10": "trains for an hour; `make cifar10` is the same line",
 }
 
@@ -149,6 +150,7 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert _run([*["train", "--out", "out/trained", "-q"], *CHEAPER["edgeq train"].split()]) == 0
         write_float_onnx(folder / "tiny.onnx")
     shutil.copy(folder / "out" / "trained" / "checkpoint.safetensors", folder / "tiny.safetensors")
+    shutil.copytree(folder / "out" / "trained", folder / "out" / "float")
     shutil.copy(built.out / "model.onnx", folder / "tiny_qdq.onnx")
     return folder
 
