@@ -114,8 +114,8 @@ def test_every_command_on_a_page_is_known(shown: Shown) -> None:
 def test_every_example_of_a_help_text_parses(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    for line in re.findall(r"edgeq .*", (command.epilog or "").replace("\\\n", " ")):
-        parse(shlex.split(line.split(" | ")[0])[1:])
+    for line in re.findall(r"edgeq [^|)\n]*", (command.epilog or "").replace("\\\n", " ")):
+        parse(shlex.split(line)[1:])
 
 
 def test_no_row_of_the_tables_is_left_over() -> None:
