@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgeq.train import TrainResult
     from edgeq.verify import Verification
 
-__all__ = ["OUTPUTS", "build_manifest", "manifest_head", "write_artifact", "write_report"]
+__all__ = ["OUTPUTS", "build_manifest", "manifest_head", "write_artifact", "write_curves", "write_report"]
 
 OUTPUTS = (
     "model.tflite",
@@ -111,3 +111,11 @@ def write_report(
     write_details(gather_details(data, found, training.history, command), folder / "report.json")
     page = render_report(gather_report(folder, manifest))
     (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def write_curves(training: TrainResult, folder: Path) -> None:
+    """The ``report.json`` of a training alone, for ``edgeq report``."""
+    from edgeq.report.content import Details
+    from edgeq.report.details import finite_history, write_details
+
+    write_details(Details(history=finite_history(training.history)), folder / "report.json")

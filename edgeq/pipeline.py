@@ -15,7 +15,7 @@ from edgeq.calibrate import load_calibration
 from edgeq.errors import ExportError
 from edgeq.grid import QuantizedWeight
 from edgeq.manifest import artifact_entries, layer_entries, write_manifest
-from edgeq.outputs import OUTPUTS, build_manifest, manifest_head, write_artifact, write_report
+from edgeq.outputs import OUTPUTS, build_manifest, manifest_head, write_artifact, write_curves, write_report
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe, recipe_to_toml
 from edgeq.results import BuildResult
@@ -280,6 +280,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
             name: round(100 * float((rows.argmax(axis=1) == labels).mean()), 4) for name, rows in logits.items()
         }
         (work.folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
+        write_curves(training, work.folder)
         manifest = {
             **manifest_head(recipe, data, training),
             "accuracy": {**accuracy, "samples": len(labels)},

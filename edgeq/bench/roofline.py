@@ -19,7 +19,7 @@ __all__ = ["Roofline", "RooflinePoint", "core_peak", "draw_roofline", "make_roof
 
 WIDTH, HEIGHT = 360, 280  # a phone's width: its text is read there, and is larger elsewhere
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 40, 40
-TITLE_CHARACTERS = 50  # a line
+TITLE_CHARACTERS, TITLE_HEIGHT = 50, 20  # a line's; of what an untitled drawing leaves away
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,9 @@ def draw_roofline(roofline: Roofline, *, titled: bool = True) -> str:
         down = HEIGHT - BOTTOM - (math.log10(y) - y_span[0]) / (y_span[1] - y_span[0]) * (HEIGHT - TOP - BOTTOM)
         return round(across, 1), round(down, 1)
 
+    above = 0 if titled else TITLE_HEIGHT
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {above} {WIDTH} {HEIGHT - above}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="11" fill="currentColor">',
         f"<title>{html.escape(roofline.title)}: roofline, estimated</title>",
     ]
@@ -143,6 +144,13 @@ def draw_roofline(roofline: Roofline, *, titled: bool = True) -> str:
         slope = place(start, start * roofline.bytes_per_s)
         roof = f"M{slope[0]:g} {slope[1]:g}L" + roof[1:]
     parts.append(f'<path d="{roof}" fill="none" stroke="currentColor" stroke-width="2"/>')
+    height = place(left, roofline.peak_macs_per_s)[1]
+    words = f"{roofline.peak_macs_per_s / 1e9:.3g} GMAC/s"
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{height - 5:g}" text-anchor="end">{words}</text>')
+    if roofline.bytes_per_s and start < ridge:
+        across, down = place(math.sqrt(start * ridge), math.sqrt(start * ridge) * roofline.bytes_per_s)
+        words = f"{roofline.bytes_per_s / 1e9:.3g} GB/s"
+        parts.append(f'<text x="{max(across - 6, LEFT + 60):g}" y="{down - 4:g}" text-anchor="end">{words}</text>')
     for point in roofline.points:
         x, y = place(point.macs_per_byte, min(max(point.macs_per_s, bottom), top))
         radius = 3 + 14 * math.sqrt(point.time_share)

@@ -181,6 +181,10 @@ def test_what_train_leaves_is_what_export_takes(built: Build, tmp_path: Path, ed
         "model.onnx",
         "model.tflite",
     }
+    for folder, heading in ((trained, "Training"), (tmp_path / "exported", "Parity")):
+        ended = edgeq("report", folder)
+        assert ended.code == 0, ended.err
+        assert f"<h2>{heading}</h2>" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def write_foreign_onnx(path: Path) -> None:
