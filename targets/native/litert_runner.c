@@ -6,9 +6,7 @@
  * an error is one line on stderr and exit 1. A measured run lies between two prctl calls that targets/native/count.c
  * watches for.
  *
- * The wheel that brings the library has no headers, so this file declares what it calls: the C API as ai-edge-litert
- * 2.3 exports it (functions that read a model take the environment first since then). Needs libc alone, dlopens the
- * rest.
+ * Needs libc alone, dlopens the rest.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,106 +23,14 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum {
-    MARKER = 0x65647165,
-    FIELDS = 7,
-    MAX_JOBFILE_BYTES = 1 << 20,
-    MAX_TENSORS = 64,
-    MAX_RUNS = 1000000,
-    MAX_THREADS = 256,
-    MAX_RANK = 8,
-};
+#include "litert_api.h"
+#include "runner_protocol.h"
+
+enum { MAX_JOBFILE_BYTES = 1 << 20, MAX_TENSORS = 64 };
 static const size_t MAX_SAMPLE_BYTES = (size_t)1 << 30; /* all inputs, or all outputs, of one run */
 static const size_t MAX_MODEL_BYTES = INT32_MAX;        /* a flatbuffer's offsets are 32 bits, signed */
-
-/* ---- LiteRT's C API -------------------------------------------------------------------------------------------- */
-
-typedef int Status; /* 0 is success */
-typedef struct Environment *Environment;
-typedef struct Model *Model;
-typedef struct Subgraph *Subgraph;
-typedef struct Signature *Signature;
-typedef struct Tensor *Tensor;
-typedef struct Options *Options;
-typedef struct OpaqueOptions *OpaqueOptions;
-typedef struct CompiledModel *CompiledModel;
-typedef struct Requirements *Requirements;
-typedef struct TensorBuffer *TensorBuffer;
-
-typedef struct {
-    int element_type;
-    struct {
-        unsigned int rank : 7;
-        bool has_strides : 1;
-        int32_t dimensions[MAX_RANK]; /* negative: not known before a run */
-        uint32_t strides[MAX_RANK];
-    } layout;
-} TensorType;
-_Static_assert(sizeof(TensorType) == 72, "as in litert_model_types.h");
-
-typedef struct {
-    int tag;
-    struct {
-        int type;
-        union {
-            int64_t int_value;
-            const void *pointer;
-        } as;
-    } value;
-} EnvironmentOption;
-
-enum {
-    OPTION_AUTO_REGISTER_ACCELERATORS = 24,
-    OPTION_MIN_LOGGER_SEVERITY = 25,
-    ANY_INT = 2,
-    SEVERITY_ERROR = 3,
-    ACCELERATOR_CPU = 1,
-    RANKED = 0,
-    LOCK_FOR_READING = 0,
-    LOCK_FOR_WRITING = 1,
-};
-
-/* X(result, name without LiteRt, parameters) */
-#define LITERT_FUNCTIONS(X) \
-    X(Status, CreateEnvironment, (int, const EnvironmentOption *, Environment *)) \
-    X(void, DestroyEnvironment, (Environment)) \
-    X(Status, CreateModelFromBuffer, (Environment, const void *, size_t, Model *)) \
-    X(void, DestroyModel, (Model)) \
-    X(Status, GetNumModelSignatures, (Model, size_t *)) \
-    X(Status, GetModelSignature, (Model, size_t, Signature *)) \
-    X(Status, GetSignatureSubgraph, (Signature, Subgraph *)) \
-    X(Status, GetNumSignatureInputs, (Signature, size_t *)) \
-    X(Status, GetSignatureInputTensorByIndex, (Signature, size_t, Tensor *)) \
-    X(Status, GetNumSignatureOutputs, (Signature, size_t *)) \
-    X(Status, GetSignatureOutputTensorByIndex, (Signature, size_t, Tensor *)) \
-    X(Status, GetNumSubgraphInputs, (Subgraph, size_t *)) \
-    X(Status, GetSubgraphInput, (Subgraph, size_t, Tensor *)) \
-    X(Status, GetNumSubgraphOutputs, (Subgraph, size_t *)) \
-    X(Status, GetSubgraphOutput, (Subgraph, size_t, Tensor *)) \
-    X(Status, GetTensorTypeId, (Tensor, int *)) \
-    X(Status, GetRankedTensorType, (Tensor, TensorType *)) \
-    X(Status, CreateOptions, (Options *)) \
-    X(void, DestroyOptions, (Options)) \
-    X(Status, SetOptionsHardwareAccelerators, (Options, int)) \
-    X(Status, CreateOpaqueOptions, (const char *, void *, void (*)(void *), OpaqueOptions *)) \
-    X(Status, AddOpaqueOptions, (Options, OpaqueOptions)) \
-    X(Status, CreateCompiledModel, (Environment, Model, Options, CompiledModel *)) \
-    X(void, DestroyCompiledModel, (CompiledModel)) \
-    X(Status, GetCompiledModelInputBufferRequirements, (CompiledModel, size_t, size_t, Requirements *)) \
-    X(Status, GetCompiledModelOutputBufferRequirements, (CompiledModel, size_t, size_t, Requirements *)) \
-    X(Status, GetTensorBufferRequirementsBufferSize, (Requirements, size_t *)) \
-    X(Status, CreateManagedTensorBufferFromRequirements, \
-      (Environment, const TensorType *, Requirements, TensorBuffer *)) \
-    X(void, DestroyTensorBuffer, (TensorBuffer)) \
-    X(Status, LockTensorBuffer, (TensorBuffer, void **, int)) \
-    X(Status, UnlockTensorBuffer, (TensorBuffer)) \
-    X(Status, RunCompiledModel, (CompiledModel, size_t, size_t, TensorBuffer *, size_t, TensorBuffer *))
-
-#define DECLARE(result, name, parameters) static result(*name) parameters;
-LITERT_FUNCTIONS(DECLARE)
 
 /* ---- Errors ---------------------------------------------------------------------------------------------------- */
 
@@ -375,12 +281,6 @@ static void run(Network *network) {
 
 /* ---- Jobs ------------------------------------------------------------------------------------------------------ */
 
-static int64_t now_ns(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 static long number(const char *text, const char *what, long low, long high) {
     char *end;
     errno = 0;
@@ -388,17 +288,6 @@ static long number(const char *text, const char *what, long low, long high) {
     if (errno || end == text || *end || value < low || value > high)
         fail("%s '%s': not in %ld to %ld", what, text, low, high);
     return value;
-}
-
-static void print_string(const char *text) {
-    putchar('"');
-    for (; *text; text++) {
-        unsigned char letter = (unsigned char)*text;
-        if (letter == '"' || letter == '\\') printf("\\%c", letter);
-        else if (letter < 0x20) printf("\\u%04x", letter);
-        else putchar(letter);
-    }
-    putchar('"');
 }
 
 static void do_job(char *fields[FIELDS], Environment environment, unsigned long region) {
@@ -430,24 +319,19 @@ static void do_job(char *fields[FIELDS], Environment environment, unsigned long 
     }
     if (fclose(out)) fail("output %s: %s", output_path, strerror(errno));
 
-    int64_t *ns = malloc((measured ? (size_t)measured : 1) * sizeof *ns);
+    uint64_t *ns = malloc((measured ? (size_t)measured : 1) * sizeof *ns);
     if (!ns) fail("out of memory");
     set_inputs(&network, input.bytes);
     for (long i = 0; i < warm_up; i++) run(&network);
     for (long i = 0; i < measured; i++) {
         prctl(MARKER, region, 1UL, 0UL, 0UL);
-        int64_t start = now_ns();
+        uint64_t start = now_ns();
         run(&network);
         ns[i] = now_ns() - start;
         prctl(MARKER, region, 0UL, 0UL, 0UL);
     }
 
-    fputs("{\"name\": ", stdout);
-    print_string(fields[0]);
-    printf(", \"samples\": %zu, \"input_bytes\": %zu, \"output_bytes\": %zu, \"ns\": [", samples, sample_bytes,
-           network.outputs.sample_bytes);
-    for (long i = 0; i < measured; i++) printf("%s%jd", i ? ", " : "", (intmax_t)ns[i]);
-    puts("]}");
+    print_answer(fields[0], samples, sample_bytes, network.outputs.sample_bytes, ns, (size_t)measured);
     if (fflush(stdout)) fail("standard output: %s", strerror(errno));
     free(ns);
     unload(&network);

@@ -5,24 +5,16 @@
  * between two prctl() calls that QEMU's counting plugin watches for. A JSON line a job on stdout; an error is one line
  * on stderr. */
 #include <sys/prctl.h>
-#include <time.h>
 
+#include "runner_protocol.h"
 #include "xnnpack_checks.h"
 #include "xnnpack_graph.h"
 #include "xnnpack_steps.h"
-
-enum { MARK = 0x65647165, FIELDS = 7, MAX_RUNS = 1000000, MAX_THREADS = 256 };
 
 typedef struct {
   const char *name, *model, *samples, *outputs;
   uint32_t warm_up, runs, threads;
 } job_t;
-
-static uint64_t now_ns(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static uint32_t read_number(const char *text, uint32_t least, uint32_t most, const char *what) {
   char *end;
@@ -87,16 +79,6 @@ static uint64_t run_samples(const graph_t *graph, const plan_t *plan, const job_
   return bytes / size;
 }
 
-static void print_text(const char *text) {
-  putchar('"');
-  for (; *text; text++) {
-    if (*text == '"' || *text == '\\') printf("\\%c", *text);
-    else if ((unsigned char)*text < 0x20) printf("\\u%04x", *text);
-    else putchar(*text);
-  }
-  putchar('"');
-}
-
 static void run_job(const job_t *job, uint32_t region) {
   pthreadpool_t threads = job->threads > 1 ? pthreadpool_create(job->threads) : NULL;
   graph_t graph = read_graph(job->model);
@@ -105,18 +87,13 @@ static void run_job(const job_t *job, uint32_t region) {
   for (uint32_t i = 0; i < job->warm_up; i++) run_plan(&graph, &plan);
   for (uint32_t i = 0; i < job->runs; i++) {
     uint64_t start = now_ns();
-    prctl(MARK, region, 1, 0, 0);
+    prctl(MARKER, region, 1, 0, 0);
     run_plan(&graph, &plan);
-    prctl(MARK, region, 0, 0, 0);
+    prctl(MARKER, region, 0, 0, 0);
     times[i] = now_ns() - start;
   }
-  printf("{\"name\": ");
-  print_text(job->name);
-  printf(", \"samples\": %llu, \"input_bytes\": %llu, \"output_bytes\": %llu, \"ns\": [", (unsigned long long)samples,
-         (unsigned long long)total_bytes(&graph, graph.inputs, graph.counts.inputs),
-         (unsigned long long)total_bytes(&graph, graph.outputs, graph.counts.outputs));
-  for (uint32_t i = 0; i < job->runs; i++) printf("%s%llu", i ? ", " : "", (unsigned long long)times[i]);
-  printf("]}\n");
+  print_answer(job->name, samples, total_bytes(&graph, graph.inputs, graph.counts.inputs),
+               total_bytes(&graph, graph.outputs, graph.counts.outputs), times, job->runs);
   fflush(stdout);
   free(times);
   free_plan(&graph, &plan);
