@@ -171,6 +171,8 @@ def _batched(low: Lowering, node: ir.Node) -> None:
 
 
 DENSE = (
-    Operation("Gemm", "FULLY_CONNECTED", gemm),
-    Operation("MatMul", "FULLY_CONNECTED, BATCH_MATMUL", matmul),
+    Operation("Gemm", "FULLY_CONNECTED", gemm, limits="constant B; alpha and beta 1"),
+    Operation(
+        "MatMul", "FULLY_CONNECTED, BATCH_MATMUL", matmul, limits="two dimensions or more; the Add of a bias is fused"
+    ),
 )

@@ -240,11 +240,11 @@ def _integers(node: ir.Node, slot: int, default: list[int] | None = None) -> lis
 
 
 MOVE = (
-    Operation("Slice", "STRIDED_SLICE", strided_slice, grid="same"),
+    Operation("Slice", "STRIDED_SLICE", strided_slice, grid="same", limits="constant bounds, any steps"),
     Operation("Split", "SPLIT, SPLIT_V", split, grid="same"),
-    Operation("Gather", "STRIDED_SLICE, GATHER", gather, grid="same"),
-    Operation("Concat", "CONCATENATION", concat, grid="same"),
-    Operation("Pad", "PAD, PADV2, MIRROR_PAD, GATHER", pad, grid="same"),
-    Operation("Expand", "nothing, or TILE", expand, grid="same"),
-    Operation("Tile", "nothing, or TILE", expand, grid="same"),
+    Operation("Gather", "STRIDED_SLICE, GATHER", gather, grid="same", limits="constant indices"),
+    Operation("Concat", "CONCATENATION", concat, grid="same", limits="constants are rounded to the result's grid"),
+    Operation("Pad", "PAD, PADV2, MIRROR_PAD, GATHER", pad, grid="same", limits="constant amounts, none negative"),
+    Operation("Expand", "nothing, or TILE", expand, grid="same", limits="constant shape"),
+    Operation("Tile", "nothing, or TILE", expand, grid="same", limits="constant repeats"),
 )

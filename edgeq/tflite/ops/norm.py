@@ -58,7 +58,7 @@ def gelu(low: Lowering, node: ir.Node) -> None:
 
 
 NORM = (
-    Operation("Sqrt", "SQRT", sqrt),
-    Operation("Reciprocal", "RSQRT", reciprocal),
+    Operation("Sqrt", "SQRT", sqrt, limits="a grid without negative numbers"),
+    Operation("Reciprocal", "RSQRT", reciprocal, limits="of a Sqrt"),
     Operation("Gelu", "GELU", gelu),
 )

@@ -20,6 +20,7 @@ class Operation:
         lower: adds them to the graph.
         grid: ``same`` where TFLite's kernel wants input and output on one grid; ``free`` otherwise.
         fixed_grid: the output's (scale, zero point) where TFLite fixes it.
+        limits: what is refused or added, for the table in the docs; docs/reference/operations.md is generated from it.
     """
 
     onnx: str
@@ -27,3 +28,4 @@ class Operation:
     lower: Rule
     grid: Literal["free", "same"] = "free"
     fixed_grid: tuple[float, int] | None = None
+    limits: str = ""
