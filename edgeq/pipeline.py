@@ -89,7 +89,7 @@ def build(
         manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
         write_manifest(work.folder / "manifest.json", manifest)
         work.commit()
-    return BuildResult(work.out, manifest, found, artifact.notes)
+    return BuildResult(out, manifest, found, artifact.notes)
 
 
 def _load_data(recipe: Recipe, progress: Progress) -> ImageData:

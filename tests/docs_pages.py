@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["NAMES", "PAGES", "ROOT", "Shown", "blocks", "commands"]
+__all__ = ["NAMES", "PAGES", "ROOT", "TINY", "Shown", "blocks", "check_manifest", "commands"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -27,7 +29,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def commands() -> list[Shown]:
-    """Of every ``bash`` block each line; of every ``console`` block each line after ``$``. And of the README's head."""
+    """Of every ``bash`` block each line; of every ``console`` block each line after ``$``."""
     found = []
     for path, name in zip(PAGES, NAMES, strict=True):
         for block in blocks(path, "bash"):
@@ -38,3 +40,16 @@ def commands() -> list[Shown]:
                 line, *output = part.replace("\\\n", " ").splitlines()
                 found.append(Shown(name, " ".join(line.split()), tuple(output)))
     return found
+
+
+def check_manifest(manifest: Any) -> None:
+    """Against docs/reference/manifest.schema.json, by the field's own validator."""
+    import jsonschema
+
+    schema = json.loads((ROOT / "docs" / "reference" / "manifest.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(manifest, schema, jsonschema.Draft202012Validator)
+
+
+TINY = next(block for block in blocks(ROOT / "docs" / "how-to" / "own-model.md", "python") if "def tiny" in block)
+"""The small network of the pages, a file of its own."""

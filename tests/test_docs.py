@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs_pages import NAMES, PAGES, ROOT, blocks
+from docs_pages import NAMES, PAGES, ROOT, blocks, check_manifest
 
 import edgeq
 from edgeq import errors
@@ -93,6 +93,21 @@ def test_the_manifest_page_lists_every_key(built: Any) -> None:
         *manifest["stages"][0],
     }
     assert keys <= set(re.findall(r"`(\w+)`", page))
+
+
+def test_a_manifest_is_what_its_schema_says(built: Any) -> None:
+    from jsonschema.exceptions import ValidationError
+
+    manifest = json.loads((built.out / "manifest.json").read_text())
+    check_manifest(manifest)
+    for wrong in (
+        {**manifest, "unknown": 1},
+        {**manifest, "schema": 2},
+        {name: value for name, value in manifest.items() if name != "accuracy"},
+        {**manifest, "layers": [{**manifest["layers"][0], "codes_sha256": "0"}]},
+    ):
+        with pytest.raises(ValidationError):
+            check_manifest(wrong)
 
 
 # --- the tables of docs/reference/recipe.md -----------------------------------------------------------------------

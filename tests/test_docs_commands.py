@@ -5,6 +5,7 @@ A new command is run without being told to, in a folder that has what the pages 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ import click
 import numpy as np
 import pytest
 from conftest import Build, Ended
-from docs_pages import ROOT, Shown, blocks, commands
+from docs_pages import NAMES, ROOT, TINY, Shown, blocks, check_manifest, commands
 from PIL import Image
 
 from edgeq.cli.main import COMMANDS, cli
@@ -42,14 +43,20 @@ PARSED_ONLY = {
 
 # Programs of others, and who tries the lines that call them.
 OUTSIDE = {
+    ".venv/bin/edgeq": "tests/test_docs_tutorial.py",
     "./classify": "tests/android/test_board_page.py",
     "./gradlew": "needs Gradle and an Android SDK",
     "LITERT": "tests/android/test_board_page.py has the flags",
     "cd": "a change of folder",
     "gcc": "tests/android/test_board_page.py",
     "gradle": "needs Gradle",
+    "pip": "installs an extra, as `make setup` does",
+    "python": "tests/test_docs_tutorial.py",
     "python3": "makes an environment",
     "scp": "needs a board",
+    "source": "activates the environment",
+    "ssh": "needs a board",
+    "ssh-copy-id": "needs a board",
     "venv/bin/pip": "downloads; on a board",
     "venv/bin/python": "tests/android/test_board_page.py",
 }
@@ -126,8 +133,12 @@ def test_no_row_of_the_tables_is_left_over() -> None:
 
 # --- run ----------------------------------------------------------------------------------------------------------
 
+RECIPE = """
+model = "nets.py:tiny"
+data = { path = "photos", image_size = 16 }
+train = { epochs = 1, batch_size = 16 }
+"""
 BOARD = next(iter(blocks(ROOT / "docs" / "how-to" / "add-a-target.md", "toml")))
-TINY = next(block for block in blocks(ROOT / "docs" / "how-to" / "own-model.md", "python") if "def tiny" in block)
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +149,22 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     write_photos(folder / "photos")
     shutil.make_archive(str(folder / "photos"), "zip", folder, "photos")
-    (folder / "photos.toml").write_text('model = "nets.py:tiny"\n')
+    (folder / "photos.toml").write_text(RECIPE)
     (folder / "my-board.toml").write_text(BOARD)
     (folder / "my_package").mkdir()
     for place in (folder / "nets.py", folder / "my_package" / "nets.py"):
         place.write_text(TINY)
     for name in ("demo", "photos"):
         shutil.copytree(built.out, folder / "out" / name)
+    shutil.copy(built.out / "model.onnx", folder / "tiny_qdq.onnx")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert _run([*["train", "--out", "out/trained", "-q"], *CHEAPER["edgeq train"].split()]) == 0
         write_float_onnx(folder / "tiny.onnx")
-    shutil.copy(folder / "out" / "trained" / "checkpoint.safetensors", folder / "tiny.safetensors")
+    for name in ("tiny", "trained", "out/photos/checkpoint"):
+        shutil.copy(folder / "out" / "trained" / "checkpoint.safetensors", folder / f"{name}.safetensors")
+    shutil.copy(folder / "out" / "trained" / "grid.safetensors", folder / "trained_grid.safetensors")
     shutil.copytree(folder / "out" / "trained", folder / "out" / "float")
-    shutil.copy(built.out / "model.onnx", folder / "tiny_qdq.onnx")
     return folder
 
 
@@ -187,3 +200,67 @@ def test_every_other_command_runs(
         assert edgeq(*(word for word in arguments if word != "--resume")).code == 0
     ended = edgeq(*arguments)
     assert ended.code == 0, ended.err
+
+
+def test_every_manifest_is_what_its_schema_says(world: Path) -> None:
+    """Of a training, and of what was exported and quantized meanwhile."""
+    found = sorted(world.glob("out/*/manifest.json"))
+    assert found
+    for path in found:
+        check_manifest(json.loads(path.read_text(encoding="utf-8")))
+
+
+# --- programs -----------------------------------------------------------------------------------------------------
+
+# Pages whose Python is run elsewhere, and what is put in place of what takes long.
+RUN_ELSEWHERE = {
+    "docs/how-to/board.md": "tests/android/test_board_page.py",
+    "docs/how-to/own-model.md": "the nets.py of these tests",
+    "docs/tutorial/digits.md": "tests/test_docs_tutorial.py",
+    "docs/tutorial/photos.md": "tests/test_docs_tutorial.py",
+}
+IN_PLACE_OF = {
+    "edgeq.Recipe(bits=8)": 'edgeq.load_recipe("photos.toml")',
+    'devices=2, num_nodes=1, strategy="ddp"': 'devices=1, accelerator="cpu"',
+}
+PROGRAMS = [name for name in NAMES if blocks(ROOT / name, "python") and name not in RUN_ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_the_programs_of_a_page_run(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, with what a reader has before the first: a network, its loss, its images."""
+    import torch
+    from lightning import Trainer
+    from torch import nn
+
+    monkeypatch.chdir(world)
+    monkeypatch.syspath_prepend(world)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 3))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    loader = [(torch.rand(2, 3, 8, 8), torch.tensor([0, 2]))] * 4
+    names = {
+        "__name__": "__main__",
+        "Trainer": Trainer,
+        "batches": loader,
+        "epochs": 1,
+        "loader": loader,
+        "loss": nn.functional.cross_entropy,
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
+    }
+    if page == "README.md":
+        names["loss"] = model(loader[0][0]).sum()
+    for block in blocks(ROOT / page, "python"):
+        for words_of_page, cheaper in IN_PLACE_OF.items():
+            block = block.replace(words_of_page, cheaper)
+        exec(compile(block, page, "exec"), names)
+    if page == "docs/how-to/own-loop.md":
+        moved = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+        assert all(moved)
+        assert (world / "grid.safetensors").is_file()
+
+
+def test_no_row_of_the_program_tables_is_left_over() -> None:
+    everything = "".join(block for name in PROGRAMS for block in blocks(ROOT / name, "python"))
+    assert all(words_of_page in everything for words_of_page in IN_PLACE_OF)
+    assert all(blocks(ROOT / name, "python") for name in RUN_ELSEWHERE)
