@@ -121,7 +121,9 @@ def test_every_command_on_a_page_is_known(shown: Shown) -> None:
 def test_every_example_of_a_help_text_parses(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    for line in re.findall(r"edgeq [^|>)\n]*", (command.epilog or "").replace("\\\n", " ")):
+    lines = re.findall(r"edgeq [^|>()'\"\n]*", (command.epilog or "").replace("\\\n", " "))  # up to a pipe or a quote
+    assert lines
+    for line in lines:
         parse(shlex.split(line)[1:])
 
 

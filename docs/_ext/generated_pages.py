@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import re
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -99,8 +100,9 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
     records = [record for option in _options(command) if (record := option.get_help_record(context)) is not None]
     if records:
         yield _table(["option", "what"], [[f"`{flags}`", _escaped(text)] for flags, text in records])
-    if examples := re.findall(r"^.*?(edgeq .*(?:\n {4,}\S.*)*)", command.epilog or "", re.MULTILINE):
-        yield "```bash\n" + "\n".join(re.sub(r"\n +", "\n    ", text) for text in examples) + "\n```\n"
+    if command.epilog is not None:
+        examples = re.sub(r"\A\s*Examples?:(?: +|\n)", "", command.epilog.replace("\b\n", ""))
+        yield f"```bash\n{textwrap.dedent(examples)}\n```\n"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
