@@ -9,6 +9,20 @@ POSITIVE = "a = Mul (x, x)\n"
 NORM = (
     Case("Gelu", "by the error function", "y = Gelu (x)", "GELU"),
     Case("Gelu", "by tanh", 'y = Gelu <approximate = "tanh"> (x)', "GELU", inputs={"x": (1, 5, 7)}),
+    Case("Gelu", "as torch writes it", "d = Div (x, r)\n e = Erf (d)\n a = Add (e, one)\n m = Mul (x, a)\n"
+         "y = Mul (m, half)",
+         "GELU", {"r": 2**0.5, "one": 1.0, "half": 0.5}),
+    Case("Gelu", "half of x first", "h = Mul (half, x)\n d = Mul (r, x)\n e = Erf (d)\n a = Add (one, e)\n"
+         "y = Mul (h, a)",
+         "GELU", {"r": 0.5**0.5, "one": 1.0, "half": 0.5}, {"x": (1, 5, 7)}),
+    Case("Gelu", "behind a convolution", "c = Conv (x, w)\n d = Div (c, r)\n e = Erf (d)\n a = Add (e, one)\n"
+         "h = Mul (a, half)\n y = Mul (c, h)", "CONV_2D GELU",
+         {"w": weights(4, 3, 2, 2), "r": 2**0.5, "one": 1.0, "half": 0.5}),
+    Case("Gelu", "a chain with tanh", "p = Pow (x, three)\n c = Mul (k, p)\n s = Add (x, c)\n u = Mul (q, s)\n"
+         "t = Tanh (u)\n a = Add (t, one)\n h = Mul (half, x)\n y = Mul (h, a)", "GELU",
+         {"three": 3.0, "k": 0.044715, "q": 0.7978846, "one": 1.0, "half": 0.5}),
+    Case("Pow", "by 2", "y = Pow (x, two)", "MUL", {"two": 2.0}),
+    Case("Pow", "by a half", f"{POSITIVE} b = Add (a, c)\n y = Pow (b, h)", "MUL ADD SQRT", {"c": 0.5, "h": 0.5}),
     Case("Sqrt", "of squares", f"{POSITIVE} b = Add (a, c)\n y = Sqrt (b)", "MUL ADD SQRT", {"c": 0.5}),
     Case("Reciprocal", "of a root", f"{POSITIVE} b = Add (a, c)\n r = Sqrt (b)\n y = Reciprocal (r)", "MUL ADD RSQRT",
          {"c": 0.5}),

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from edgeq.errors import ExportError
 from edgeq.grid import asymmetric_grid
+from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.ops import OPERATIONS
 
 __all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values"]
@@ -92,7 +93,10 @@ def activation_grids(
             )
     groups = _Groups()
     fixed: dict[str, ActivationGrid] = {}
+    inner = {node for chain in find_gelus(model.graph) for node in chain.inner}
     for node in model.graph:
+        if node in inner:
+            continue
         row = OPERATIONS[node.op_type]
         result = str(node.outputs[0].name)
         groups.find(result)

@@ -18,6 +18,7 @@ from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
 from edgeq.export.fold import bias_place, drop_unused_initializers, outputs_first
 from edgeq.grid import QuantizedWeight
+from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.qdq_values import quantize_constant
 
 __all__ = ["place_qdq"]
@@ -40,8 +41,12 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
     """
     result = ir.from_proto(ir.to_proto(model))
     activations = activation_values(result)
-    fused = {value for value in activations if _is_fused(value)}
+    inner = {node for chain in find_gelus(result.graph) for node in chain.inner}
+    chained = inner | {chain.last for chain in find_gelus(result.graph)}
+    fused = {value for value in activations if _is_fused(value) or value.producer() in inner}
     for node in list(result.graph):
+        if node in chained:
+            continue
         if node.op_type in ELEMENTWISE:
             _quantize_operands(node)
         elif len(node.inputs) > 1 and node.inputs[1] is not None and str(node.inputs[1].name) in weights:

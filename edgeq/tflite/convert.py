@@ -9,6 +9,7 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
+from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Graph, Quantization, Tensor
@@ -79,10 +80,12 @@ def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none")
 
 def unsupported_nodes(model: ir.Model) -> list[ir.Node]:
     """The nodes of a float or QDQ model whose operation has no int8 form, in order."""
+    inner = {node for chain in find_gelus(model.graph) for node in chain.inner}
     return [
         node
         for node in model.graph
-        if not (node.domain in ("", "ai.onnx") and (node.op_type in OPERATIONS or node.op_type in NOT_LOWERED))
+        if node not in inner
+        and not (node.domain in ("", "ai.onnx") and (node.op_type in OPERATIONS or node.op_type in NOT_LOWERED))
     ]
 
 

@@ -18,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.builder import GraphBuilder
+from edgeq.tflite.gelu import GeluChain, find_gelus
 from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.model import Graph, Quantization, Tensor
 from edgeq.tflite.qdq_values import float_source, grid_of, node_name, read_real_constant
@@ -46,6 +47,7 @@ class Lowering(GraphBuilder):
         self.views: dict[str, View] = {}  # by the name of the ONNX float value
         self.layouts: dict[str, Layout] = {}  # by the name of the TFLite tensor
         self.fused: set[ir.Node] = set()
+        self.gelus: dict[ir.Node, GeluChain] = {}  # by the last node of each
 
     # --- the walk -----------------------------------------------------------------------------------------------
 
@@ -59,10 +61,14 @@ class Lowering(GraphBuilder):
         self.reserved |= {tensor_name(value) for value in graph.inputs}
         for value in graph.inputs:
             self.define(value, self.grid_after(value))
+        for chain in find_gelus(graph):
+            self.gelus[chain.last] = chain
+            self.fused |= chain.inner
         for node in graph:
             if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node in self.fused:
                 continue
-            rule = self.rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+            kind = "Gelu" if node in self.gelus else node.op_type
+            rule = self.rules.get(kind) if node.domain in ("", "ai.onnx") else None
             if rule is None:
                 raise unsupported(node, self.rules)
             rule(self, node)

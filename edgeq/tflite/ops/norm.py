@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeq.errors import ExportError
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.ops.operation import Operation
-from edgeq.tflite.qdq_values import float_source, node_name
+from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 
 __all__ = ["NORM"]
 
@@ -51,14 +51,29 @@ def _check_positive(low: Lowering, node: ir.Node, tensor: int) -> None:
 
 
 def gelu(low: Lowering, node: ir.Node) -> None:
-    """Both forms: by the error function, and its approximation by tanh."""
-    view = low.view(node.inputs[0], node)
-    approximate = node.attributes.get_string("approximate", "none") == "tanh"
+    """Both forms, by the error function and its approximation by tanh, as one node or as the chain that ends here."""
+    chain = low.gelus.get(node)
+    approximate = node.attributes.get_string("approximate", "none") == "tanh" if chain is None else chain.approximate
+    view = low.view(node.inputs[0] if chain is None else chain.source, node)
     low.emit(node, "GELU", [view.tensor], schema.GeluOptionsT(approximate=approximate), layout=view.layout, version=2)
+
+
+def power(low: Lowering, node: ir.Node) -> None:
+    """The square as a product, the root as SQRT."""
+    given = node.inputs[1]
+    exponent = float(read_real_constant(given, node).item()) if given is not None and is_constant(given) else None
+    if exponent == 0.5:
+        sqrt(low, node)
+        return
+    if exponent != 2:
+        raise ExportError("only Pow by 2 and 0.5 are lowered", where=node_name(node), got=exponent)
+    view = low.view(node.inputs[0], node)
+    low.emit(node, "MUL", [view.tensor] * 2, schema.MulOptionsT(), layout=view.layout, version=2, fuse=True)
 
 
 NORM = (
     Operation("Sqrt", "SQRT", sqrt, limits="a grid without negative numbers"),
     Operation("Reciprocal", "RSQRT", reciprocal, limits="of a Sqrt"),
-    Operation("Gelu", "GELU", gelu),
+    Operation("Gelu", "GELU", gelu, limits="also as the chain of Erf or Tanh that exporters write before opset 20"),
+    Operation("Pow", "MUL, SQRT", power, limits="by 2 or 0.5"),
 )
