@@ -1,10 +1,9 @@
-"""The Kotlin compiler, where it is installed: PyPI's kotlin-jupyter-kernel has it whole (80 MB, Apache-2.0, no
-dependencies), and Java runs it. ``pip install kotlin-jupyter-kernel``; Debian's own Kotlin is of 2019.
+"""The Kotlin compiler: PyPI's kotlin-jupyter-kernel has it whole (80 MB, Apache-2.0, no dependencies), Java runs it.
+Debian's own Kotlin is of 2019.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -12,23 +11,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from package_folders import package_folder
 
 __all__ = ["compile_kotlin", "needs_kotlin", "run_java"]
 
 COMPILER = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
 
 
-def jars() -> list[Path]:
-    try:
-        files = importlib.metadata.distribution("kotlin-jupyter-kernel").files or []
-    except importlib.metadata.PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())) for file in files if file.suffix == ".jar"]
-
+PACKAGE = "kotlin-jupyter-kernel==0.19.0.944"
 
 needs_kotlin = pytest.mark.skipif(
-    not jars() or shutil.which("java") is None, reason="needs Java and pip install kotlin-jupyter-kernel"
+    not os.environ.get("EDGEQ_TEST_DOWNLOADS") or shutil.which("java") is None,
+    reason="needs Java, and EDGEQ_TEST_DOWNLOADS=1 to fetch the Kotlin compiler",
 )
+
+
+def jars() -> list[Path]:
+    return sorted(package_folder([PACKAGE]).rglob("*.jar"))
 
 
 def standard_library() -> str:
