@@ -83,8 +83,8 @@ def _rows(
 
 
 def _picture(cells: Sequence[tuple[int, ...]], totals: NDArray[np.int64], per_pixel: int) -> str:
-    """Blue on the diagonal, red beside it; the opacity is the root of the share of the row, so that single images
-    are seen."""
+    """Blue on the diagonal, red beside it; the opacity grows with the root of the share of the row, from a third on, so
+    that single images are seen."""
     side = -(-len(totals) // per_pixel)
     counts = np.zeros((2, side, side), np.float64)
     for truth, answer, count in cells:
@@ -94,5 +94,6 @@ def _picture(cells: Sequence[tuple[int, ...]], totals: NDArray[np.int64], per_pi
     red = share[1] > share[0]
     pixels = np.zeros((side, side, 4), np.uint8)
     pixels[..., :3] = np.where(red[..., None], WRONG_INK, RIGHT_INK)
-    pixels[..., 3] = np.where(red, share[1], share[0]) * 255
+    strength = np.maximum(share[0], share[1])
+    pixels[..., 3] = np.where(strength > 0, (1 + 2 * strength) / 3, 0) * 255
     return png_uri(pixels)
