@@ -118,7 +118,8 @@ def test_a_drawing_fills_the_screen_and_escape_closes_it(browser: Browser, pages
     browser.press("Escape")
     assert not browser.evaluate("document.querySelector('dialog').open")
     assert browser.evaluate("document.activeElement.getAttribute('aria-label')") == "Enlarge Training loss"
-    assert browser.evaluate("document.querySelectorAll('dialog figure').length") == 0
+    gone = "(done) => document.querySelector('dialog figure') ? setTimeout(wait, 5, done) : done(true)"
+    assert browser.evaluate(f"var wait = {gone}; new Promise(wait)")  # the close event comes later
 
 
 def test_without_scripts_all_is_there_but_the_zoom(browser: Browser, pages: dict[str, Path]) -> None:
