@@ -104,3 +104,44 @@ def test_constants_in_any_form_become_initializers(tmp_path: Path) -> None:
     model = load_onnx(saved(tmp_path, proto))
     assert [node.op_type for node in model.graph] == ["Slice", "Mul"]
     np.testing.assert_array_equal(run_onnxruntime(model, samples)[0], run_onnxruntime(proto, samples)[0])
+
+
+def test_an_ir_version_too_new(tmp_path: Path) -> None:
+    proto = conv()
+    proto.ir_version = 99
+    with pytest.raises(FormatError, match=r"IR version is not supported .got 99, wanted at most"):
+        load_onnx(saved(tmp_path, proto))
+
+
+def test_a_cycle_and_a_name_that_is_given_twice(tmp_path: Path) -> None:
+    proto = float_proto("a = Relu (x)\n b = Relu (a)\n y = Relu (b)", {}, INPUTS)
+    proto.graph.node[0].input[0] = "b"
+    with pytest.raises(FormatError, match="no valid ONNX"):
+        load_onnx(saved(tmp_path, proto))
+    proto = float_proto("a = Relu (x)\n b = Relu (a)\n y = Relu (b)", {}, INPUTS)
+    proto.graph.node[1].output[0] = "a"
+    with pytest.raises(FormatError, match="no valid ONNX"):
+        load_onnx(saved(tmp_path, proto))
+    proto = float_proto("y = Conv (x, w)", {"w": weights(4, 3, 2, 2)}, INPUTS)
+    proto.graph.initializer.append(proto.graph.initializer[0])
+    with pytest.raises(FormatError, match="no valid ONNX"):
+        load_onnx(saved(tmp_path, proto))
+
+
+@pytest.mark.parametrize(
+    ("bodies", "message"),
+    [
+        (["b = local.f0 (a)"], "call each other in a circle"),
+        (["b = local.f1 (a)", "b = local.f0 (a)"], "call each other in a circle"),
+        ([*(f"c = local.f{i + 1} (a) b = local.f{i + 1} (c)" for i in range(40)), "b = Relu (a)"], "too many nodes"),
+    ],
+)
+def test_functions_without_an_end(bodies: list[str], message: str, tmp_path: Path) -> None:
+    functions = "".join(
+        f'<domain: "local", opset_import: ["" : 20, "local" : 1]> f{i} (a) => (b) {{ {body} }}'
+        for i, body in enumerate(bodies)
+    )
+    text = '<ir_version: 9, opset_import: ["" : 20, "local" : 1]> main (float[1, 3, 5, 7] x) => (float[1, 3, 5, 7] y)'
+    proto = onnx.parser.parse_model(f"{text} {{ y = local.f0 (x) }} {functions}")
+    with pytest.raises(FormatError, match=message):
+        load_onnx(saved(tmp_path, proto))
