@@ -21,6 +21,8 @@ __all__ = ["LAYERS", "StoredCodes", "fold_quantized_constants"]
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 LOW, HIGH = -127, 127  # TFLite's quantization specification: int8 weights of the narrow range
+BLOCK_ELEMENTS = 1 << 18
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
 MOVES = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
 
 
@@ -142,7 +144,20 @@ def quantized(node: ir.Node, values: NDArray[Any]) -> NDArray[Any]:
         ExportError: a value is NaN or infinite.
     """
     stored = _stored(node, str(node.inputs[0].name) if node.inputs[0] is not None else "", values)
-    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    kind = _constant(node.inputs[2], node).dtype
+    if kind.name not in LIMITS:
+        raise ExportError("has no int8 form", where=node_name(node), got=kind.name, wanted=", ".join(LIMITS))
+    shape = _along(stored, values.ndim)
+    scale, zero_point = (part.astype(np.float32).reshape(shape) for part in (stored.scale, stored.zero_point))
+    codes, bad = np.empty(values.shape, kind), 0
+    step = max(1, BLOCK_ELEMENTS * len(values) // max(values.size, 1)) if values.ndim else 1
+    for start in range(0, len(values) if values.ndim else 1, step):  # in blocks: the whole may be gigabytes
+        rows = slice(start, start + step) if values.ndim else ...
+        along = rows if stored.axis == 0 else ...
+        block = values[rows].astype(np.float32)
+        bad += block.size - int(np.count_nonzero(np.isfinite(block)))
+        block = np.rint(block / scale[along]) + zero_point[along]
+        codes[rows] = np.clip(np.nan_to_num(block), *LIMITS[kind.name]).astype(kind)
     if bad:
         raise ExportError(
             f"the weight {stored.name} has values that are NaN or infinite",
@@ -150,13 +165,7 @@ def quantized(node: ir.Node, values: NDArray[Any]) -> NDArray[Any]:
             got=f"{bad} of {values.size}",
             remedy="look for what made them in the training",
         )
-    kind = _constant(node.inputs[2], node).dtype
-    limits = (-8, 7) if kind.name == "int4" else (0, 15) if kind.name == "uint4" else None
-    low, high = limits or (np.iinfo(kind).min, np.iinfo(kind).max)
-    shape = _along(stored, values.ndim)
-    codes = np.rint(values.astype(np.float32) / stored.scale.reshape(shape)) + stored.zero_point.reshape(shape)
-    result: NDArray[Any] = np.clip(codes, low, high).astype(kind)
-    return result
+    return codes
 
 
 def _stored(node: ir.Node, name: str, codes: NDArray[Any]) -> StoredCodes:
