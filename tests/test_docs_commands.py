@@ -143,6 +143,9 @@ train = { epochs = 1, batch_size = 16 }
 BOARD = next(iter(blocks(ROOT / "docs" / "how-to" / "add-a-target.md", "toml")))
 
 
+FOREIGN = {"ort": "ort_int8", "nncf": "nncf", "brevitas": "brevitas", "modelopt": "modelopt_fp16"}
+
+
 @pytest.fixture(scope="module")
 def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the pages' commands name."""
@@ -150,6 +153,9 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("world")
     write_photos(folder / "photos")
+    for name, source in FOREIGN.items():
+        shutil.copy(ROOT / "tests" / "data" / "foreign" / f"{source}.onnx", folder / f"{name}.onnx")
+    np.savez(folder / "data.npz", inputs=np.random.default_rng(0).standard_normal((8, 3, 12, 16)).astype(np.float32))
     shutil.make_archive(str(folder / "photos"), "zip", folder, "photos")
     (folder / "photos.toml").write_text(RECIPE)
     (folder / "my-board.toml").write_text(BOARD)

@@ -17,6 +17,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from int8_models import assert_layers_agree, file_inputs, parity, random_samples, run_onnxruntime, to_values
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgeq.calibrate import calibrate, load_calibration
 from edgeq.errors import ExportError
@@ -234,6 +236,26 @@ def test_codes_that_only_the_wide_range_holds_are_refused(tmp_path: Path) -> Non
 def test_a_float_model_is_sent_to_quantize(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"the model is float.*edgeq quantize"):
         convert_file(DATA / "float.onnx", tmp_path / "model.tflite")
+
+
+def test_uint8_weights_of_the_reduced_range_are_shifted(tmp_path: Path) -> None:
+    rows = iter([{"image": image[None]} for image in random_samples(INPUTS)["image"]])
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Any:
+            return next(rows, None)
+
+    quant_pre_process(DATA / "float.onnx", tmp_path / "ready.onnx", skip_symbolic_shape=True)
+    quantize_static(tmp_path / "ready.onnx", tmp_path / "out.onnx", Reader(), activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QUInt8, reduce_range=True,
+                    extra_options={"WeightSymmetric": True})  # fmt: skip
+    convert_file(tmp_path / "out.onnx", tmp_path / "model.tflite")
+    constants = {item.name: numpy_helper.to_array(item) for item in onnx.load(tmp_path / "out.onnx").graph.initializer}
+    (name,) = [name for name in constants if name.endswith("head.weight_quantized")]
+    zero = constants[name.replace("_quantized", "_zero_point")]
+    assert constants[name].dtype == np.uint8
+    head = tflite_layers((tmp_path / "model.tflite").read_bytes())[-1]
+    np.testing.assert_array_equal(head.codes, constants[name].astype(int) - int(zero.ravel()[0]))
 
 
 def test_the_files_are_small() -> None:
