@@ -9,7 +9,9 @@ import ast
 import dataclasses
 import json
 import re
+import runpy
 import tomllib
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,29 @@ REMEDY = "run: python tests/test_docs.py"
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert "://" in target or (path.parent / target).exists(), target
+
+
+# Nobody fetches these in a test; who adds one looks at it once.
+EXTERNAL = {
+    "https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access",
+    "https://github.com/google-ai-edge/LiteRT",
+}
+
+
+def test_links_to_elsewhere_are_listed_and_well_formed() -> None:
+    found = {url for path in PAGES for url in re.findall(r"\bhttps?:[^\s)>`\"']*", path.read_text(encoding="utf-8"))}
+    assert found == EXTERNAL
+    parts = [urllib.parse.urlsplit(url) for url in found]
+    assert all(part.scheme == "https" and "." in part.netloc and part.port is None for part in parts)
+
+
+def test_the_figures_are_what_their_script_draws() -> None:
+    folder = ROOT / "docs" / "images"
+    names = runpy.run_path(str(folder / "draw.py"))
+    for name, draw in names["FIGURES"].items():
+        assert (folder / name).read_text(encoding="utf-8") == draw(), "run: python docs/images/draw.py"
+    for strength in names["STRENGTHS"]:
+        assert (abs(names["descent"](strength)[-1]) < 0.01) == (strength < 2), "what the page says of the strength"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
