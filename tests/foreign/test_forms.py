@@ -258,3 +258,16 @@ def test_a_custom_domain_is_named(tmp_path: Path) -> None:
     proto.graph.value_info.append(onnx.helper.make_tensor_value_info("c", 1, [1, 4, 5, 4]))
     with pytest.raises(ExportError, match=r"acme.ops::FancyConv has no int8 form"):
         convert_file(saved(proto, tmp_path), tmp_path / "model.tflite")
+
+
+def test_clipped_codes_mean_clipped_numbers(tmp_path: Path) -> None:
+    """Brevitas' low bits: Clip between Q and DQ, moved behind the pair, gives onnxruntime the same to the bit."""
+    clips = CONV + "yq = QuantizeLinear (c, sy, zy)\n yc = Clip (yq, low, high)\n y = DequantizeLinear (yc, sy, zy)"
+    path = saved(model(clips, constants={"high": np.array(2, np.int8)}), tmp_path)
+    canonical, samples = load_onnx(path), {"x": weights(4, 3, 6, 5)}
+    make_canonical(canonical)
+    found, wanted = run_onnxruntime(canonical, samples)[0], run_onnxruntime(onnx.load(path), samples)[0]
+    assert np.unique(wanted).size == 8  # codes -5 to 2
+    np.testing.assert_array_equal(found, wanted)
+    kept = [node.op_type for node in canonical.graph if node.op_type not in ("QuantizeLinear", "DequantizeLinear")]
+    assert kept == ["Conv", "Clip"]
