@@ -12,12 +12,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout, coalesce, memory_blocks, refine
 from edgeq.tflite.model import Operator, Quantization, Tensor
 
 __all__ = ["GraphBuilder"]
 
-MAX_TRANSPOSE_RANK = 5  # of the int8 kernel in tflite-runtime 2.14; LiteRT takes 6
+MAX_TRANSPOSE_RANK = 6  # of TFLite's and XNNPACK's kernels
 
 
 class GraphBuilder:
@@ -117,6 +118,9 @@ class GraphBuilder:
             empty = [i for i, part in enumerate(whole or []) if not part]
             return self.reshape(self.transpose(tensor, [*empty, *permutation], f"{name}/transpose"), shape, name)
         sizes, runs = coalesce(factors, order)
+        if len(sizes) > MAX_TRANSPOSE_RANK:
+            raise ExportError("axes in too many parts to be transposed", where=f"value {name}", got=sizes,
+                              wanted=f"at most {MAX_TRANSPOSE_RANK}")  # fmt: skip
         tensor = self.reshape(tensor, sizes, f"{name}/reshape")
         return self.reshape(self.transpose(tensor, runs, f"{name}/transpose"), shape, name)
 
