@@ -154,12 +154,13 @@ def _download(arch: Arch, names: list[str], folder: Path, progress: Progress) ->
     progress.note(f"downloading {len(names)} packages for {_DEBIAN[arch]}")
     private = folder / ".apt"
     settings = _apt_settings(arch, private)
-    trouble = _update(settings, folder)
-    try:
-        _apt(settings, ["download", *names], folder)
-    except EdgeqError as error:
-        got = error.got if trouble is None else f"{error.got}; {trouble.got}"
-        raise EdgeqError(error.what, got=got, remedy=error.remedy) from error
+    with progress.task("download packages", 0):
+        trouble = _update(settings, folder)
+        try:
+            _apt(settings, ["download", *names], folder)
+        except EdgeqError as error:
+            got = error.got if trouble is None else f"{error.got}; {trouble.got}"
+            raise EdgeqError(error.what, got=got, remedy=error.remedy) from error
     if trouble:
         progress.warn(f"the lists of packages are not whole, so versions may not be the newest: {trouble.got}")
     shutil.rmtree(private)

