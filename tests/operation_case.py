@@ -21,6 +21,7 @@ class Case:
         body: the nodes, as ONNX text.
         becomes: the TFLite operations in order.
         constants, inputs, outputs: of the body.
+        steep: whether a step of an input can become many of a result, so that only quantized results are compared.
     """
 
     row: str
@@ -30,6 +31,7 @@ class Case:
     constants: Mapping[str, Constant] = field(default_factory=dict)
     inputs: Mapping[str, Shape] = field(default_factory=lambda: IMAGE)
     outputs: tuple[str, ...] = ("y",)
+    steep: bool = False
 
     @property
     def name(self) -> str:

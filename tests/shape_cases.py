@@ -28,7 +28,7 @@ SHAPE = (
     Case("Transpose", "of an image to tokens", "r = Reshape (x, s)\n y = Transpose <perm = [0, 2, 1]> (r)", "RESHAPE",
          {"s": [1, 3, 66]}),
     Case("Transpose", "twice", "t = Transpose <perm = [0, 2, 3, 1]> (x)\n r = Relu (t)\n"
-         "y = Transpose <perm = [0, 3, 1, 2]> (r)", "RELU"),
+         "y = Transpose <perm = [0, 3, 1, 2]> (r)", "QUANTIZE"),
     Case("Transpose", "channel shuffle", "r = Reshape (x, s)\n t = Transpose <perm = [0, 2, 1, 3, 4]> (r)\n"
          "y = Reshape (t, u)", "RESHAPE TRANSPOSE RESHAPE", {"s": [1, 2, 3, 4, 7], "u": [1, 6, 4, 7]},
          {"x": (1, 6, 4, 7)}),
@@ -40,9 +40,10 @@ SHAPE = (
     Case("Concat", "columns", "y = Concat <axis = -1> (x, z)", "CONCATENATION",
          inputs={"x": (1, 3, 6, 11), "z": (1, 3, 6, 5)}),
     Case("Concat", "matrices", "y = Concat <axis = 1> (x, z)", "CONCATENATION", inputs={"x": (1, 3), "z": (1, 5)}),
-    Case("Concat", "relu and a negative branch", "r = Relu (x)\n y = Concat <axis = 1> (r, z)", "RELU CONCATENATION",
+    Case("Concat", "relu and a negative branch", "r = Relu (x)\n y = Concat <axis = 1> (r, z)",
+         "QUANTIZE MAXIMUM CONCATENATION", inputs=THREE),
+    Case("Concat", "before relu", "c = Concat <axis = 1> (x, z)\n y = Relu (c)", "CONCATENATION QUANTIZE",
          inputs=THREE),
-    Case("Concat", "before relu", "c = Concat <axis = 1> (x, z)\n y = Relu (c)", "CONCATENATION RELU", inputs=THREE),
     Case("Concat", "a fixed grid and another", "s = Sigmoid (x)\n y = Concat <axis = 1> (s, z)",
          "LOGISTIC QUANTIZE CONCATENATION", inputs=THREE),
     Case("Concat", "a constant first", "y = Concat <axis = 1> (c, x)", "CONCATENATION", {"c": weights(1, 2, 6, 11)}),
@@ -72,7 +73,7 @@ SHAPE = (
          outputs=("y", "z")),
     Case("Split", "sizes", "y, z = Split <axis = -1> (x, sizes)", "SPLIT_V", {"sizes": [4, 7]}, outputs=("y", "z")),
     Case("Split", "read by two", "a, b = Split <axis = 1> (x, sizes)\n y = Relu (a)\n z = Tanh (b)",
-         "SPLIT_V RELU TANH", {"sizes": [1, 2]}, outputs=("y", "z")),
+         "SPLIT_V QUANTIZE TANH", {"sizes": [1, 2]}, outputs=("y", "z")),
     Case("Split", "of qkv after one transpose", "r = Reshape (x, s)\n t = Transpose <perm = [2, 0, 3, 1, 4]> (r)\n"
          "a, b, c = Split <axis = 0, num_outputs = 3> (t)\n d = Add (a, b)\n y = Mul (c, d)",
          "RESHAPE TRANSPOSE SPLIT ADD MUL", {"s": [1, 5, 3, 2, 7]}, {"x": (1, 5, 42)}),

@@ -70,7 +70,7 @@ def calibrate(
     for name, array in samples.items():
         ranges.setdefault(name, (float(array.min()), float(array.max())))
     for value in model.graph.outputs:
-        if str(value.name) not in ranges:
+        if str(value.name) not in ranges and value.dtype in (None, ir.DataType.FLOAT):
             raise ExportError("calibration gave no range", where=f"value {value.name}")
     return ranges
 

@@ -6,7 +6,7 @@ softmax, logistic and tanh. Values that must share a grid are joined first; a gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,14 +57,21 @@ PIXEL_GRID = ActivationGrid(1 / 128, 0)
 
 
 def activation_values(model: ir.Model) -> list[ir.Value]:
-    """The float activations of a model in order: inputs and what its nodes compute."""
+    """The float activations of a model in order: inputs and what its nodes compute, but indices and truth values."""
     values = list(model.graph.inputs)
     for node in model.graph:
-        if node.op_type == "Split":
-            values += node.outputs
-        elif node.op_type != "Constant":
-            values.append(node.outputs[0])
-    return values
+        if node.op_type != "Constant":
+            values += results_of(node)
+    return [value for value in values if _is_real(value)]
+
+
+def results_of(node: ir.Node) -> Sequence[ir.Value]:
+    """What a node computes: the parts of a Split, and the first output of any other."""
+    return node.outputs if node.op_type == "Split" else node.outputs[:1]
+
+
+def _is_real(value: ir.Value) -> bool:
+    return value.dtype in (None, ir.DataType.FLOAT)
 
 
 def activation_grids(
@@ -98,15 +105,15 @@ def activation_grids(
         if node in inner:
             continue
         row = OPERATIONS[node.op_type]
-        result = str(node.outputs[0].name)
-        groups.find(result)
-        if row.fixed_grid is not None:
-            fixed[result] = ActivationGrid(*row.fixed_grid)
+        results = [str(value.name) for value in results_of(node) if _is_real(value)]
+        for name in results:
+            groups.find(name)
+            if row.fixed_grid is not None:
+                fixed[name] = ActivationGrid(*row.fixed_grid)
         if row.grid == "same":
-            others = node.outputs[1:] if node.op_type == "Split" else ()
-            for value in (*node.inputs, *others):
-                if value is not None and value.const_value is None:
-                    groups.join(str(value.name), result)
+            members = [*_real_inputs(node), *results]
+            for name in members[1:]:
+                groups.join(name, members[0])
     for value in model.graph.inputs:
         groups.find(str(value.name))
     grids: dict[str, ActivationGrid] = {}
@@ -114,6 +121,11 @@ def activation_grids(
         given = {name: pinned.get(name, fixed.get(name)) for name in members if name in pinned or name in fixed}
         grids |= _group_grid(members, ranges, {name: grid for name, grid in given.items() if grid is not None})
     return grids
+
+
+def _real_inputs(node: ir.Node) -> list[str]:
+    """The activations among a node's inputs."""
+    return [str(value.name) for value in node.inputs if value and value.const_value is None and _is_real(value)]
 
 
 def _group_grid(

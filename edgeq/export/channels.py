@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid
-from edgeq.export.fold import bias_place, outputs_first
-from edgeq.grid import QuantizedWeight, broadcast_step
+from edgeq.export.fold import along_outputs, bias_place, output_axis, step_repeats
+from edgeq.grid import QuantizedWeight
 
 __all__ = ["INT32_MAX", "settle_channels"]
 
@@ -49,11 +49,14 @@ def settle_channels(
             continue
         name = str(stored.name)
         values = np.zeros(1) if bias is None or bias.const_value is None else bias.const_value.numpy()
+        if (repeats := step_repeats(node)) > 1 and values.size > 1:
+            values = np.abs(values).reshape(repeats, -1).max(axis=0)
         ends = grids[str(source.name)], grids[str(_after(place[0] if place is not None else node).name)]
-        settled = _settled(name, weights[name], outputs_first(node), values.astype(np.float64), *ends, lines)
+        axis = output_axis(node)
+        settled = _settled(name, weights[name], axis, values.astype(np.float64), *ends, lines)
         if settled is not weights[name]:
             weights[name] = settled
-            step = broadcast_step(settled.step, settled.codes.ndim) if outputs_first(node) else settled.step
+            step = along_outputs(settled.step, settled.codes.ndim, axis)
             stored.const_value = ir.tensor((settled.codes * step).astype(np.float32), name=name)
     return lines
 
@@ -61,14 +64,14 @@ def settle_channels(
 def _settled(
     name: str,
     weight: QuantizedWeight,
-    rows_are_outputs: bool,
+    axis: int,
     bias: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
     source: ActivationGrid,
     result: ActivationGrid,
     lines: list[str],
 ) -> QuantizedWeight:
     codes = weight.codes.copy()
-    rows = codes if rows_are_outputs else codes.T  # a view
+    rows = np.moveaxis(codes, axis, 0)  # a view
     size = np.abs(rows.astype(np.int64)).sum(axis=tuple(range(1, rows.ndim)))
     step = np.broadcast_to(weight.step, size.shape).astype(np.float64)
     room = INT32_MAX - LEVELS * size  # what the sum of the products leaves of the accumulator

@@ -19,7 +19,7 @@ from edgeq.errors import ExportError
 
 __all__ = ["DECOMPOSED", "decompose"]
 
-DECOMPOSED = {"LayerNormalization": "MEAN, SUB, MUL, FULLY_CONNECTED, RSQRT, MUL, DEPTHWISE_CONV_2D"}
+DECOMPOSED = {"LayerNormalization": "MEAN, SUB, MUL, FULLY_CONNECTED, CAST, GATHER, MUL, DEPTHWISE_CONV_2D"}
 """The ONNX operations that are decomposed, and what they become in TFLite."""
 
 AXES_ARE_AN_INPUT = 18  # the opset since which ReduceMean has its axes as an input

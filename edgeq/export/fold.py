@@ -8,27 +8,31 @@ convolution of its own before it becomes a depthwise 1x1 convolution.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.grid import Grid, QuantizedWeight, broadcast_step, quantize_weight
+from edgeq.grid import Grid, QuantizedWeight, quantize_weight
 
 __all__ = [
     "TRANSPOSED",
     "BatchNorm",
     "FoldedLayer",
+    "along_outputs",
     "bias_place",
     "drop_unused_initializers",
     "fold_batch_norm",
     "fold_model",
-    "outputs_first",
+    "output_axis",
+    "step_repeats",
 ]
 
 TRANSPOSED = "edgeq.transposed"
 """Marks an initializer that holds a parameter transposed: a Linear's weight [O, I] as a MatMul's [I, O]."""
+AXIS_2 = "edgeq.axis_2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +77,21 @@ class FoldedLayer:
     """A convolution or fully-connected layer as it will be computed.
 
     Attributes:
-        weight: codes int8 [O, ...], step float32 [1] or [O].
+        weight: codes int8, step float32 [1] or [O].
         bias: float32 [O], in output units.
+        axis: the weight's axis of outputs: 0 in a convolution, 1 in a transposed one or a Gemm without transB.
     """
 
     weight: QuantizedWeight
     bias: NDArray[np.float32]
+    axis: int = 0
 
 
 def fold_batch_norm(layer: FoldedLayer, norm: BatchNorm, *, name: str = "layer") -> FoldedLayer:
     """Fold an inference batch norm into the layer before it; the integer codes are kept.
 
     Args:
-        layer: codes int8 [O, ...], step float32 [1] or [O], bias float32 [O].
+        layer: codes int8, step float32 [1] or [O], bias float32 [O].
         norm: its parameters, float32 [O].
         name: the layer's name, for messages.
 
@@ -103,9 +109,9 @@ def fold_batch_norm(layer: FoldedLayer, norm: BatchNorm, *, name: str = "layer")
     dead = step < np.finfo(np.float32).tiny
     step[dead] = 1.0
     sign = np.where(dead, 0, np.sign(factor)).astype(np.int8)
-    codes = layer.weight.codes * sign.reshape(-1, *([1] * (layer.weight.codes.ndim - 1)))
+    codes = layer.weight.codes * along_outputs(sign, layer.weight.codes.ndim, layer.axis)
     bias = (layer.bias.astype(np.float64) - norm.mean) * factor + norm.beta
-    return FoldedLayer(replace(layer.weight, codes=codes, step=step), bias.astype(np.float32))
+    return FoldedLayer(replace(layer.weight, codes=codes, step=step), bias.astype(np.float32), layer.axis)
 
 
 def fold_model(
@@ -120,7 +126,7 @@ def fold_model(
         grid: for the weights that are not in ``weights``; 8 bits when left out.
 
     Returns:
-        The grids of all Conv, Gemm and MatMul weights after the fold, by initializer name.
+        The grids of all Conv, ConvTranspose, Gemm and MatMul weights after the fold, by initializer name.
 
     Raises:
         ExportError: weights or batch-norm parameters that are not finite, shapes that do not fit; names the layer.
@@ -145,7 +151,7 @@ def fold_model(
 
 def _has_weights(node: ir.Node) -> bool:
     """Whether a node is a layer: a batch of constant matrices is an operand like any other."""
-    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
         return False
     constant = _constant(node.inputs[1])
     return constant is not None and (node.op_type != "MatMul" or constant.ndim == 2)
@@ -177,12 +183,10 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
             got=trained.codes.shape,
             wanted=values.shape,
         )
+    axis = output_axis(node)
     if trained is None:
-        rows = values if outputs_first(node) else np.swapaxes(values, 0, 1)
-        quantized = quantize_weight(rows, grid, per_channel=True, name=f"layer {name}")
-        codes = quantized.codes if outputs_first(node) else np.swapaxes(quantized.codes, 0, 1)
-        trained = replace(quantized, codes=np.ascontiguousarray(codes))
-    outputs = values.shape[0] if outputs_first(node) else values.shape[1]
+        trained = _rounded(values, axis, grid, name)
+    outputs = values.shape[axis] * step_repeats(node)
     place = bias_place(node)
     bias = None if place is None else place[0].inputs[place[1]]
     constant = _constant(bias)
@@ -191,7 +195,14 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
     given = np.zeros(outputs, np.float32) if constant is None else np.broadcast_to(constant.ravel(), (outputs,))
     if not np.isfinite(given).all():
         raise ExportError("the bias has values that are NaN or infinite", where=f"layer {name}")
-    return FoldedLayer(trained, given.astype(np.float32))
+    return FoldedLayer(trained, given.astype(np.float32), axis)
+
+
+def _rounded(values: NDArray[np.float32], axis: int, grid: Grid, name: str) -> QuantizedWeight:
+    """A weight on a grid of its own, a step an output channel."""
+    rows = np.moveaxis(values, axis, 0)
+    quantized = quantize_weight(rows, grid, per_channel=True, name=f"layer {name}")
+    return replace(quantized, codes=np.ascontiguousarray(np.moveaxis(quantized.codes, 0, axis)))
 
 
 def _fold_node(node: ir.Node, norm: ir.Node, layer: FoldedLayer, trained: bool, grid: Grid) -> FoldedLayer:
@@ -203,10 +214,10 @@ def _fold_node(node: ir.Node, norm: ir.Node, layer: FoldedLayer, trained: bool, 
     else:
         factor = parameters.factor(name)
         values = _array(_value(node.inputs[1])).astype(np.float64)
-        values = values * factor.reshape(-1, *([1] * (values.ndim - 1)))
+        values = values * along_outputs(factor, values.ndim, layer.axis)
         bias = (layer.bias.astype(np.float64) - parameters.mean) * factor + parameters.beta
-        weight = quantize_weight(values.astype(np.float32), grid, per_channel=True, name=f"layer {name}")
-        layer = FoldedLayer(weight, bias.astype(np.float32))
+        weight = _rounded(values.astype(np.float32), layer.axis, grid, name)
+        layer = FoldedLayer(weight, bias.astype(np.float32), layer.axis)
     _replace_output(norm, node)
     return layer
 
@@ -224,11 +235,8 @@ def _replace_output(norm: ir.Node, node: ir.Node) -> None:
 def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
     """Write ``codes * step`` and the bias into the graph."""
     stored = _value(node.inputs[1])
-    step = layer.weight.step
-    if outputs_first(node):
-        values = layer.weight.codes.astype(np.float32) * broadcast_step(step, layer.weight.codes.ndim)
-    else:
-        values = layer.weight.codes.astype(np.float32) * step
+    codes = layer.weight.codes.astype(np.float32)
+    values = codes * along_outputs(layer.weight.step, codes.ndim, layer.axis)
     stored.const_value = ir.tensor(values.astype(np.float32), name=stored.name)
     if node.op_type == "MatMul":  # has no batch norm: the bias in the Add behind it stays
         return
@@ -271,26 +279,49 @@ def _depthwise(model: ir.Model, norm: ir.Node) -> tuple[str, FoldedLayer]:
     """A batch norm of its own as a depthwise 1x1 convolution: codes +-127, the factor in the steps, exactly."""
     name = norm.name or str(norm.outputs[0].name)
     parameters = _norm_parameters(norm)
-    shape = norm.inputs[0].shape if norm.inputs[0] is not None else None
-    if shape is None or len(shape) != 4:
+    source, shape = norm.inputs[0], norm.inputs[0].shape if norm.inputs[0] is not None else None
+    if shape is None or len(shape) not in (2, 3, 4):
         raise ExportError(
-            "a batch norm that follows no convolution is lowered for images only", where=f"layer {name}", got=shape
+            "a batch norm that follows no convolution is lowered for [N, C], [N, C, L] and [N, C, H, W] only",
+            where=f"layer {name}",
+            got=shape,
         )
-    channels = parameters.gamma.size
+    channels, ones = parameters.gamma.size, [1] * max(len(shape) - 2, 1)
     unit = FoldedLayer(
-        QuantizedWeight(np.full((channels, 1, 1, 1), 127, np.int8), np.full(1, 1 / 127, np.float32), Grid(), 0.0),
+        QuantizedWeight(np.full((channels, 1, *ones), 127, np.int8), np.full(1, 1 / 127, np.float32), Grid(), 0.0),
         np.zeros(channels, np.float32),
     )
     layer = fold_batch_norm(unit, parameters, name=name)
     weight = _initializer(model, f"{name}.weight", layer.weight.values)
     bias = _initializer(model, f"{name}.bias", layer.bias)
-    conv = ir.node("Conv", [norm.inputs[0], weight, bias], {"group": channels, "kernel_shape": [1, 1]}, name=name)
     assert norm.graph is not None
-    conv.outputs[0].shape, conv.outputs[0].type = norm.outputs[0].shape, norm.outputs[0].type
-    conv.outputs[0].name = norm.outputs[0].name
-    norm.graph.insert_before(norm, conv)
-    _replace_output(norm, conv)
+    nodes = []
+    if len(shape) == 2:  # as a sequence of length 1
+        axes = model.graph.initializers.get(AXIS_2) or _axis_2(model)
+        nodes.append(ir.node("Unsqueeze", [source, axes], name=f"{name}.unsqueeze"))
+        source = _named(nodes[-1], f"{name}.unsqueezed", (*shape, 1), norm)
+    nodes.append(ir.node("Conv", [source, weight, bias], {"group": channels, "kernel_shape": ones}, name=name))
+    if len(shape) == 2:
+        source = _named(nodes[-1], f"{name}.scaled", (*shape, 1), norm)
+        nodes.append(ir.node("Squeeze", [source, axes], name=f"{name}.squeeze"))
+    _named(nodes[-1], str(norm.outputs[0].name), tuple(shape), norm)
+    norm.graph.insert_before(norm, nodes)
+    _replace_output(norm, nodes[-1])
     return str(weight.name), layer
+
+
+def _named(node: ir.Node, name: str, shape: tuple[int | ir.SymbolicDim, ...], like: ir.Node) -> ir.Value:
+    """A node's output with the name and shape given and the type of another's."""
+    value = node.outputs[0]
+    value.name, value.shape, value.type = name, ir.Shape(shape), like.outputs[0].type
+    return value
+
+
+def _axis_2(model: ir.Model) -> ir.Value:
+    axes = ir.Value(name=AXIS_2, shape=ir.Shape([1]), type=ir.TensorType(ir.DataType.INT64))
+    axes.const_value = ir.tensor(np.array([2], np.int64), name=AXIS_2)
+    model.graph.register_initializer(axes)
+    return axes
 
 
 def _following_norm(node: ir.Node) -> ir.Node | None:
@@ -304,18 +335,44 @@ def _following_norm(node: ir.Node) -> ir.Node | None:
 
 
 def _feeder(norm: ir.Node) -> ir.Node | None:
-    """The convolution or Gemm with constant weights, outputs first, that a batch norm can be folded into."""
+    """The convolution or Gemm with constant weights that a batch norm can be folded into."""
     source = norm.inputs[0]
     node = source.producer() if source is not None else None
-    if node is None or source is None or node.op_type not in ("Conv", "Gemm") or not outputs_first(node):
+    if node is None or source is None or node.op_type not in ("Conv", "ConvTranspose", "Gemm"):
         return None
+    if step_repeats(node) != 1:
+        return None  # a step is shared by a channel of each group
     alone = len(source.uses()) == 1 and not source.is_graph_output()
     return node if alone and _constant(node.inputs[1]) is not None else None
 
 
-def outputs_first(node: ir.Node) -> bool:
-    """Whether a layer's weight has its outputs along the first axis: a Gemm without transB and a MatMul do not."""
-    return node.op_type == "Conv" or (node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0)))
+def output_axis(node: ir.Node) -> int:
+    """The axis of a layer's weight along which its outputs are, and so its steps.
+
+    A MatMul's and a Gemm's without transB are [I, O]; a transposed convolution's is [I, O / groups, ...], which makes
+    its first axis the outputs' where each channel is a group.
+    """
+    if node.op_type == "ConvTranspose":
+        return 0 if _is_depthwise(node) else 1
+    return 0 if node.op_type == "Conv" or node.attributes.get_int("transB", 0) == 1 else 1
+
+
+def step_repeats(node: ir.Node) -> int:
+    """How often a layer's steps are repeated to make one an output channel: the groups of a transposed convolution."""
+    return node.attributes.get_int("group", 1) if node.op_type == "ConvTranspose" and output_axis(node) else 1
+
+
+def _is_depthwise(node: ir.Node) -> bool:
+    """Whether each input channel of a transposed convolution is a group with one output."""
+    shape = _value(node.inputs[1]).shape or (1, 1)
+    return shape[1] == 1 and shape[0] == node.attributes.get_int("group", 1)
+
+
+def along_outputs(values: NDArray[Any], ndim: int, axis: int) -> NDArray[Any]:
+    """A value or one an output channel, shaped to multiply a weight of ``ndim`` dimensions."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)
 
 
 def bias_place(node: ir.Node) -> tuple[ir.Node, int] | None:

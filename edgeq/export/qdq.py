@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
-from edgeq.export.fold import bias_place, drop_unused_initializers, outputs_first
+from edgeq.export.fold import bias_place, drop_unused_initializers, output_axis, step_repeats
 from edgeq.grid import QuantizedWeight
+from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.qdq_values import quantize_constant
 
 __all__ = ["place_qdq"]
 
-ELEMENTWISE = {"Add", "Sub", "Mul"}
-FUSED_BEFORE = {"Conv", "Gemm", "MatMul", *ELEMENTWISE}  # have a fused activation in TFLite, and a grid of their own
+ON_OWN_GRIDS = {"Add", "Sub", "Mul", "PRelu"}  # constants of other operations stay float: they go on a grid there is
+FUSED_BEFORE = {"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub"}  # have a grid of their own
 
 
 def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Mapping[str, ActivationGrid]) -> ir.Model:
@@ -47,7 +48,7 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
     for node in list(result.graph):
         if node in chained:
             continue
-        if node.op_type in ELEMENTWISE:
+        if node.op_type in ON_OWN_GRIDS:
             _quantize_operands(node)
         elif len(node.inputs) > 1 and node.inputs[1] is not None and str(node.inputs[1].name) in weights:
             _quantize_layer(node, weights[str(node.inputs[1].name)], grids)
@@ -91,10 +92,11 @@ def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: Mapping[str, 
     assert source is not None
     scale = np.float32(grids[str(source.name)].scale) * weight.step
     if place is not None and bias is not None and bias.const_value is not None:
+        scale = np.tile(scale, step_repeats(node)) if scale.size > 1 else scale
         codes = np.rint(bias.const_value.numpy().astype(np.float64) / scale.astype(np.float64))
         # What does not fit was refused or zeroed by settle_channels, where the ranges are real.
         _dequantize(*place, np.clip(codes, -INT32_MAX, INT32_MAX).astype(np.int32), scale, np.int32(0))
-    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=0 if outputs_first(node) else 1)
+    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=output_axis(node))
 
 
 def _quantize_operands(node: ir.Node) -> None:
@@ -142,21 +144,14 @@ def _initializer(graph: ir.Graph, name: str, data: Any) -> ir.Value:
 
 
 def _is_fused(value: ir.Value) -> bool:
-    """Whether a value is read by one node alone, which TFLite has within the operation that makes it: Relu, Clip, the
-    bias of a MatMul, the reciprocal of a root."""
+    """Whether a value is read by one node alone, which TFLite has within the operation that makes it or after: Relu,
+    Clip, the bias of a MatMul, the reciprocal of a root."""
     producer, uses = value.producer(), list(value.uses())
     if producer is None or len(uses) != 1 or value.is_graph_output():
         return False
-    user = uses[0][0]
+    user, slot = uses[0]
     if producer.op_type == "MatMul" and (place := bias_place(producer)) is not None:
         return place[0] is user
     if producer.op_type == "Sqrt":
         return user.op_type == "Reciprocal"
-    if producer.op_type not in FUSED_BEFORE:
-        return False
-    return user.op_type == "Relu" or (user.op_type == "Clip" and _is_relu6(user))
-
-
-def _is_relu6(clip: ir.Node) -> bool:
-    bounds = [None if bound is None else bound.const_value for bound in clip.inputs[1:3]]
-    return [None if bound is None else bound.numpy().item() for bound in bounds] == [0.0, 6.0]
+    return producer.op_type in FUSED_BEFORE and slot == 0 and bounds_of(user) is not None

@@ -8,20 +8,21 @@ the order that its kernel wants, and a TRANSPOSE is added where the memory has a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.builder import GraphBuilder
+from edgeq.tflite.clamp import NO_BOUNDS, Bounds, following_clamp
 from edgeq.tflite.gelu import GeluChain, find_gelus
 from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.model import Graph, Quantization, Tensor
-from edgeq.tflite.qdq_values import float_source, grid_of, node_name, read_real_constant
+from edgeq.tflite.qdq_values import float_source, grid_of, node_name
 
 __all__ = ["OUTPUT_SUFFIX", "Lowering", "Rule", "View", "tensor_name"]
 
@@ -100,6 +101,13 @@ class Lowering(GraphBuilder):
             sizes.append(size)
         return tuple(sizes)
 
+    def define_plain(self, value: ir.Value, dtype: str, layout: Layout) -> int:
+        """A new tensor for a value that is no real number: an index or a truth value."""
+        index = self.add_tensor(Tensor(tensor_name(value), layout.tensor_shape, dtype))
+        self.layouts[self.tensors[index].name] = layout
+        self.views[str(value.name)] = View(index, layout)
+        return index
+
     def define(self, value: ir.Value, grid: Quantization | None, layout: Layout | None = None) -> int:
         """A new int8 tensor for a float value of the ONNX graph, in the canonical layout unless one is given.
 
@@ -164,9 +172,10 @@ class Lowering(GraphBuilder):
         assert order is not None, "no axis of the canonical layout is in parts"
         return order if last is None else (*(axis for axis in order if axis != last), last)
 
-    def pass_on(self, node: ir.Node, view: View) -> None:
-        """Let a node that computes nothing have its result in its input's tensor; on another grid, QUANTIZE it."""
-        value = node.outputs[0]
+    def pass_on(self, node: ir.Node, view: View, value: ir.Value | None = None) -> None:
+        """Let a node that computes nothing have its result (or the value given) in its input's tensor; on another grid,
+        QUANTIZE it."""
+        value = node.outputs[0] if value is None else value
         grid = self.grid_after(value)
         tensor = view.tensor
         if grid is not None and not grid.same_grid(self.grid(tensor)):
@@ -187,6 +196,17 @@ class Lowering(GraphBuilder):
             where = f"input {value.name}" if producer is None else node_name(producer)
             raise ExportError(f"the value {value.name} is quantized to several grids", where=where, wanted="one")
         return grids[0] if grids else None
+
+    def result_grid(self, node: ir.Node) -> Quantization:
+        """The grid that a node's result is rounded to: its own, or that after the Relu or Clip that alone reads it.
+
+        Raises:
+            ExportError: there is none.
+        """
+        grid = self.grid_after(following_clamp(node.outputs[0])[0])
+        if grid is None:
+            raise ExportError("its result is not quantized", where=node_name(node), wanted="QuantizeLinear after it")
+        return grid
 
     # --- operations ---------------------------------------------------------------------------------------------
 
@@ -219,11 +239,29 @@ class Lowering(GraphBuilder):
         Returns:
             The tensor of the node's output (of the activation's, when fused).
         """
-        value = node.outputs[0] if result is None else result
-        if fuse:
-            value, activation = self._fusable(value)
-            options.fusedActivationFunction = activation
-        return self._add(node, kind, inputs, options, [(value, layout)], version, forced, same)[0]
+        value, bounds, clamps = self._clamped(node.outputs[0] if result is None else result)
+        self.fused.update(clamps)
+        forced = forced if same is None else self.grid(same)
+        grid = self.grid_after(value)
+        converts = grid is not None and forced is not None and not forced.same_grid(grid)
+        if fuse and bounds.fused and not converts:
+            options.fusedActivationFunction, bounds = bounds.fused, NO_BOUNDS
+        ends = (None, None) if grid is None else bounds.on(grid)
+        if ends == (None, None):
+            return self._add(node, kind, inputs, options, [(value, layout)], version, forced, same)[0]
+        shape = (layout or Layout.arranged(self.shape(value))).tensor_shape
+        name = tensor_name(value)
+        computed = self.add_tensor(Tensor(f"{name}/before_clamp", shape, "int8", forced if converts else grid))
+        self.add_operator(kind, inputs, [computed], options, version)
+        if converts and grid is not None:
+            self.notes.append(f"QUANTIZE added after {node_name(node)}: TFLite's {kind} needs its input's grid")
+            computed = self.requantize(computed, grid, f"{name}/requantized")
+        return self.clamp(value, computed, ends, layout)
+
+    def _clamped(self, value: ir.Value) -> tuple[ir.Value, Bounds, list[ir.Node]]:
+        """The value after the Relu and Clip that alone read one, if that has a grid; else the value itself."""
+        after, bounds, nodes = following_clamp(value)
+        return (after, bounds, nodes) if self.grid_after(after) is not None else (value, NO_BOUNDS, [])
 
     def emit_all(
         self,
@@ -274,26 +312,24 @@ class Lowering(GraphBuilder):
             self.notes.append(f"QUANTIZE added after {node_name(node)}: TFLite's {kind} needs its input's grid")
         return outputs
 
-    def _fusable(self, value: ir.Value) -> tuple[ir.Value, int]:
-        """Follow a single Relu or Clip(0, 6) reader of an unquantized value: the value after it and TFLite's code."""
-        uses = value.uses()
-        if len(uses) == 1 and not value.is_graph_output():
-            (user, _slot) = next(iter(uses))
-            if user.op_type == "Relu":
-                self.fused.add(user)
-                return user.outputs[0], schema.ActivationFunctionType.RELU
-            if user.op_type == "Clip" and self.clip_bounds(user) == (0.0, 6.0):
-                self.fused.add(user)
-                return user.outputs[0], schema.ActivationFunctionType.RELU6
-        return value, schema.ActivationFunctionType.NONE
-
-    def clip_bounds(self, node: ir.Node) -> tuple[float, float]:
-        """The limits of a Clip, infinite where left out."""
-        bounds = []
-        for slot, open_end in ((1, -math.inf), (2, math.inf)):
-            value = node.inputs[slot] if len(node.inputs) > slot else None
-            bounds.append(open_end if value is None else read_real_constant(value, node).item())
-        return bounds[0], bounds[1]
+    def clamp(
+        self, value: ir.Value, tensor: int, ends: tuple[int | None, int | None], layout: Layout | None = None
+    ) -> int:
+        """A value that is a tensor on its own grid held to a smallest and a largest code."""
+        before = self.tensors[tensor]
+        kinds = [(kind, code) for kind, code in zip(("MAXIMUM", "MINIMUM"), ends, strict=True) if code is not None]
+        for i, (kind, code) in enumerate(kinds):
+            limit = np.full([1] * len(before.shape), code, np.int8)
+            bound = self.add_constant(f"{tensor_name(value)}/{kind.lower()}", limit, before.quantization)
+            last = i == len(kinds) - 1
+            result = (
+                self.define(value, before.quantization, layout)
+                if last
+                else self.add_tensor(Tensor(f"{tensor_name(value)}/clamped", before.shape, "int8", before.quantization))
+            )
+            self.add_operator(kind, [tensor, bound], [result], schema.MaximumMinimumOptionsT(), version=2)
+            tensor = result
+        return tensor
 
 
 def tensor_name(value: ir.Value) -> str:

@@ -39,6 +39,13 @@ class Quantization:
     def is_per_channel(self) -> bool:
         return self.scale.size > 1
 
+    def codes(self, real: NDArray[Any]) -> NDArray[np.int8]:
+        """The int8 codes of real numbers on a grid of one scale, as QuantizeLinear rounds them."""
+        with np.errstate(over="ignore"):
+            position = np.rint(np.asarray(real, np.float32) / self.scale[0]) + self.zero_point[0]
+        codes: NDArray[np.int8] = np.clip(position, -128, 127).astype(np.int8)
+        return codes
+
     def same_grid(self, other: Quantization | None) -> bool:
         """Whether a code means the same number in both, to the bit."""
         return (

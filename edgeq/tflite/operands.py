@@ -11,14 +11,24 @@ import onnx_ir as ir
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout, memory_blocks, refine
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_int8_constant
+from edgeq.tflite.model import Quantization
+from edgeq.tflite.qdq_values import (
+    float_source,
+    is_constant,
+    node_name,
+    read_constant,
+    read_int8_constant,
+    read_real_constant,
+)
 
 __all__ = ["broadcast_operands"]
 
 MAX_BROADCAST_RANK = 4  # of TFLite's int8 kernels before LiteRT 2
 
 
-def broadcast_operands(low: Lowering, node: ir.Node, slots: Sequence[int] = (0, 1)) -> tuple[list[int], Layout]:
+def broadcast_operands(
+    low: Lowering, node: ir.Node, slots: Sequence[int] = (0, 1), *, grid: Quantization | None = None
+) -> tuple[list[int], Layout]:
     """The tensors of a node's operands, ready for a TFLite kernel that broadcasts as numpy does.
 
     Activations may have any ranks and layouts: the largest stays as it lies in memory, the others are brought to its
@@ -28,6 +38,7 @@ def broadcast_operands(low: Lowering, node: ir.Node, slots: Sequence[int] = (0, 
     Args:
         low, node: the graph and the node; one operand at least is an activation.
         slots: which of its inputs.
+        grid: for the constants, where the kernel wants them on a certain one; a truth value has none.
 
     Returns:
         A tensor an operand, all of one rank, and the layout of the result: pass it to :meth:`Lowering.emit`.
@@ -50,7 +61,7 @@ def broadcast_operands(low: Lowering, node: ir.Node, slots: Sequence[int] = (0, 
     for value, layout, filled in zip(values, held, full, strict=True):
         wanted = _part(result, groups, filled)
         if layout is None:
-            tensors.append(_constant(low, node, value, wanted))
+            tensors.append(_constant(low, node, value, wanted, grid))
         else:
             rank = len(low.view(value, node).layout.axes)
             own = Layout(wanted.tensor_shape, wanted.factors, wanted.axes[len(wanted.axes) - rank :])
@@ -106,8 +117,13 @@ def _part(result: Layout, groups: list[tuple[int, ...]] | None, filled: list[boo
     return Layout(shape, tuple(result.factors[i] for i in place), axes)
 
 
-def _constant(low: Lowering, node: ir.Node, value: ir.Value | None, wanted: Layout) -> int:
+def _constant(low: Lowering, node: ir.Node, value: ir.Value | None, wanted: Layout, grid: Quantization | None) -> int:
     if value is None:
         raise ExportError("an operand is missing", where=node_name(node))
+    source = float_source(value, node)
+    if source.dtype == ir.DataType.BOOL:
+        return low.add_constant(str(source.name), wanted.to_tflite(read_constant(source, node)))
+    if grid is not None:
+        return low.add_constant(str(source.name), wanted.to_tflite(grid.codes(read_real_constant(value, node))), grid)
     constant = read_int8_constant(value, node)
     return low.add_constant(constant.name, wanted.to_tflite(constant.codes), constant.grid)

@@ -18,7 +18,8 @@ class LayerParity:
         name: the tensor it writes.
         operation: the TFLite operation.
         onnx_difference: largest difference in codes between onnxruntime (float arithmetic) and LiteRT's reference
-            kernel; None where the operation has no counterpart in the ONNX graph (padding, the softmax head).
+            kernel (of a bilinear resize, LiteRT as it runs by default); None where the operation has no counterpart in
+            the ONNX graph (padding, the softmax head).
         xnnpack_difference: the same between LiteRT as it runs by default and its reference kernel.
         delegated: whether XNNPACK takes the operation.
         reason: why not, if not.

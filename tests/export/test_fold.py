@@ -126,12 +126,12 @@ def test_a_shared_weight_with_two_batch_norms() -> None:
 @pytest.mark.parametrize(
     ("body", "channels", "becomes"),
     [
-        (f"c = Relu (x)\n y = {NORM}", 3, "RELU DEPTHWISE_CONV_2D"),
+        (f"c = Relu (x)\n y = {NORM}", 3, "QUANTIZE DEPTHWISE_CONV_2D"),
         (f"c = Add (x, x)\n n = {NORM}\n y = Relu (n)", 3, "ADD DEPTHWISE_CONV_2D"),
         (
             f"c = Conv (x, w)\n r = Relu (c)\n n = {NORM}\n y = Add (n, r)",
             CHANNELS,
-            "CONV_2D RELU DEPTHWISE_CONV_2D ADD",
+            "CONV_2D QUANTIZE DEPTHWISE_CONV_2D ADD",
         ),
         (f"c = Conv (x, w)\n n = {NORM}\n y = Add (n, c)", CHANNELS, "CONV_2D DEPTHWISE_CONV_2D ADD"),
     ],

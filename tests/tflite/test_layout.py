@@ -16,7 +16,7 @@ DENSE = "y = Gemm <transB = 1> (f, w, b)"
     ("body", "becomes"),
     [
         (f"f = Flatten (x)\n {DENSE}", "RESHAPE FULLY_CONNECTED"),
-        (f"g = Flatten (x)\n f = Relu (g)\n {DENSE}", "RELU RESHAPE FULLY_CONNECTED"),
+        (f"g = Flatten (x)\n f = Relu (g)\n {DENSE}", "QUANTIZE RESHAPE FULLY_CONNECTED"),
         (f"g = Flatten (x)\n f = Tanh (g)\n {DENSE}", "TANH RESHAPE FULLY_CONNECTED"),
         (f"g = Flatten (x)\n f = Dropout (g)\n {DENSE}", "RESHAPE FULLY_CONNECTED"),
         (f"g = Flatten (x)\n h = Sigmoid (g)\n f = Identity (h)\n {DENSE}", "LOGISTIC RESHAPE FULLY_CONNECTED"),
@@ -97,13 +97,13 @@ def test_several_inputs_and_outputs_keep_their_names_and_order() -> None:
 
 def test_an_output_that_another_layer_reads() -> None:
     body = "c = Conv (x, w)\n y = Relu (c)"
-    assert_int8_is_right(float_proto(body, {"w": weights(5, 3, 1, 1)}, IMAGE, ("y", "c")), "CONV_2D RELU")
+    assert_int8_is_right(float_proto(body, {"w": weights(5, 3, 1, 1)}, IMAGE, ("y", "c")), "CONV_2D QUANTIZE")
 
 
 def test_an_input_that_is_an_output() -> None:
     body = "i = Identity (x)\n y = Relu (x)"
     graph = artifact_of(float_model(body, {}, IMAGE, ("i", "y"))).conversion.graph
-    assert kinds(graph) == ["RELU"]
+    assert kinds(graph) == ["QUANTIZE"]
     assert graph.outputs[0] == graph.inputs[0]
 
 
@@ -125,25 +125,31 @@ def test_one_weight_read_by_two_layers() -> None:
 @pytest.mark.parametrize(
     ("body", "word"),
     [
-        ("y = Exp (x)", "node exp_0.*operation Exp .*no int8 form"),
-        ("y = Clip (x, low, high)", "clip_0.*bounds"),
-        ("y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (x)", "maxpool_0.*dilated"),
+        ("y = Acos (x)", "node acos_0.*operation Acos .*no int8 form"),
+        ("a = Exp (x)\n y = Div (x, a)", "div_1.*division by an activation"),
+        ("y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (x)", "maxpool_0.*dilations.*use dilation 1"),
         ("y = Pad (x, negative)", "pad_0.*negative padding"),
         (
-            "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], ceil_mode = 1, "
-            "count_include_pad = 1> (x)",
+            "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], ceil_mode = 1> (x)",
             "averagepool_0.*padding of an average pool",
         ),
         (
-            "y = AveragePool <kernel_shape = [3, 3], pads = [1, 0, 0, 0]> (x)",
+            "y = AveragePool <kernel_shape = [2, 2], pads = [1, 1, 0, 0]> (x)",
             "averagepool_0.*padding of an average pool",
         ),
+        ('y = Resize <mode = "cubic"> (x, , , size)', "resize_0.*mode.*nearest or linear"),
+        ('y = Resize <mode = "linear"> (x, , scales)', "resize_0.*other pixels.*sizes instead of scales"),
+        ('y = Resize <nearest_mode = "ceil"> (x, , , size)', "resize_0.*other pixels"),
+        ("y = ConvTranspose <dilations = [2, 2]> (x, w)", "convtranspose_0.*dilations.*use dilation 1"),
+        ("y = ConvTranspose <group = 3> (x, w)", "convtranspose_0.*group.*groups=1"),
+        ("y = Pow (x, e)", "pow_0.*one number"),
+        ("c = Less (x, e)\n y = Where (c, x, x)", "less_0.*one number"),
     ],
 )
 def test_what_has_no_exact_form_names_its_node(body: str, word: str) -> None:
     constants: dict[str, Constant] = {
-        "low": -2.0, "high": 3.0, "pads": [0, 0, 1, 1, 0, 0, 1, 1],
-        "negative": [0, 0, -1, 0, 0, 0, 0, 0],
+        "negative": [0, 0, -1, 0, 0, 0, 0, 0], "size": [1, 3, 9, 13], "w": weights(3, 2, 2, 2),
+        "scales": np.array([1, 1, 1.3, 1.7], np.float32), "e": weights(3, 1, 1),
     }  # fmt: skip
     inputs = {"x": (1, 3, 6, 6)}
     with pytest.raises(ExportError, match=word):

@@ -16,4 +16,4 @@ def test_every_row_of_the_table_has_a_case() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_operation(case: Case) -> None:
     proto = float_proto(case.body, case.constants, case.inputs, case.outputs)
-    assert_int8_is_right(proto, case.becomes)
+    assert_int8_is_right(proto, case.becomes, steep=case.steep)

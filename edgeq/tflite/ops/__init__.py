@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from edgeq.tflite.ops.activation import ACTIVATION
 from edgeq.tflite.ops.conv import CONV
+from edgeq.tflite.ops.conv_transpose import CONV_TRANSPOSE
 from edgeq.tflite.ops.dense import DENSE
 from edgeq.tflite.ops.elementwise import ELEMENTWISE
 from edgeq.tflite.ops.move import MOVE
 from edgeq.tflite.ops.norm import NORM
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.pool import POOL
+from edgeq.tflite.ops.reduce import REDUCE
+from edgeq.tflite.ops.resize import RESIZE
+from edgeq.tflite.ops.select import SELECT
 from edgeq.tflite.ops.shape import SHAPE
+from edgeq.tflite.ops.table import TABLE
 
 __all__ = ["OPERATIONS", "Operation"]
 
@@ -24,4 +29,6 @@ def _table(*families: tuple[Operation, ...]) -> dict[str, Operation]:
     return table
 
 
-OPERATIONS = _table(CONV, DENSE, POOL, ELEMENTWISE, ACTIVATION, SHAPE, MOVE, NORM)
+OPERATIONS = _table(
+    CONV, CONV_TRANSPOSE, DENSE, POOL, REDUCE, RESIZE, ELEMENTWISE, SELECT, ACTIVATION, TABLE, SHAPE, MOVE, NORM
+)

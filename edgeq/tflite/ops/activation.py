@@ -1,30 +1,27 @@
-"""Activation functions that stand alone: Relu, Clip, LeakyRelu, Sigmoid, Tanh, Softmax, HardSwish."""
+"""Functions of one value that TFLite has int8 kernels for, and Softmax."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
+from edgeq.tflite.clamp import bounds_of, following_clamp
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization
+from edgeq.tflite.model import Quantization, Tensor
+from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
-from edgeq.tflite.qdq_values import node_name
+from edgeq.tflite.ops.table import look_up
+from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 
 __all__ = ["ACTIVATION", "SCORE_GRID"]
 
 SCORE_GRID = (1 / 256, -128)  # TFLite's quantization specification: softmax and logistic
 TANH_GRID = (1 / 128, 0)
-CLIPS = {  # bounds: operation and version
-    (0.0, 6.0): ("RELU6", 2),
-    (0.0, math.inf): ("RELU", 2),
-    (-1.0, 1.0): ("RELU_N1_TO_1", 1),
-    (0.0, 1.0): ("RELU_0_TO_1", 1),
-}
 
 
 def _unary(
@@ -42,23 +39,55 @@ def _unary(
     low.emit(node, kind, [view.tensor], options, layout=view.layout, version=version, forced=grid)
 
 
-def relu(low: Lowering, node: ir.Node) -> None:
-    _unary(low, node, "RELU")
+def clamp(low: Lowering, node: ir.Node) -> None:
+    """Relu, or Clip with any bounds: what the output's grid does not cut off by itself, MAXIMUM and MINIMUM do.
 
-
-def clip(low: Lowering, node: ir.Node) -> None:
-    """The bounds that TFLite has an operation for."""
-    bounds = low.clip_bounds(node)
-    if bounds not in CLIPS:
+    (LiteRT's int8 RELU, RELU6 and their like are no XNNPACK operations, and 30 times slower than QUANTIZE and MAXIMUM.)
+    """
+    bounds = bounds_of(node)
+    if bounds is None:
         raise ExportError(
-            "a Clip with these bounds is not lowered", where=node_name(node), got=bounds, wanted=list(CLIPS)
+            "a Clip with bounds that are computed is not lowered", where=node_name(node), wanted="constant bounds"
         )
-    kind, version = CLIPS[bounds]
-    _unary(low, node, kind, version=version)
+    value, more, nodes = following_clamp(node.outputs[0])
+    low.fused.update(nodes)
+    view, grid, name = low.view(node.inputs[0], node), low.grid_after(value), f"{value.name}"
+    if grid is None:
+        raise ExportError("its result is not quantized", where=node_name(node), wanted="QuantizeLinear after it")
+    ends = bounds.within(more).on(grid)
+    if ends == (None, None):
+        if grid.same_grid(low.grid(view.tensor)):
+            low.pass_on(node, view, value)
+        else:
+            low.emit(node, "QUANTIZE", [view.tensor], schema.QuantizeOptionsT(), layout=view.layout)
+        return
+    source = low.requantize(view.tensor, grid, f"{name}/requantized")
+    low.clamp(value, source, ends, view.layout)
 
 
 def leaky_relu(low: Lowering, node: ir.Node) -> None:
     _unary(low, node, "LEAKY_RELU", schema.LeakyReluOptionsT(alpha=node.attributes.get_float("alpha", 0.01)))
+
+
+def prelu(low: Lowering, node: ir.Node) -> None:
+    """The larger of x and slope x for slopes up to 1, the smaller for slopes from 1, each on the result's grid; PRELU
+    for a mixture. (LiteRT's int8 PRELU is no XNNPACK operation, and 30 times slower.)"""
+    slope_value = float_source(node.inputs[1], node)
+    if not is_constant(slope_value):
+        raise ExportError(
+            "a PRelu with slopes that are computed is not lowered", where=node_name(node), wanted="constant slopes"
+        )
+    slopes = read_real_constant(slope_value, node)
+    (source, slope), layout = broadcast_operands(low, node)
+    kind = "MAXIMUM" if np.all(slopes <= 1) else "MINIMUM" if np.all(slopes >= 1) else None
+    if kind is None:
+        low.emit(node, "PRELU", [source, slope], layout=layout)
+        return
+    grid, name = low.result_grid(node), f"{node.outputs[0].name}"
+    steep = low.add_tensor(Tensor(f"{name}/sloped", layout.tensor_shape, "int8", grid))
+    low.add_operator("MUL", [source, slope], [steep], schema.MulOptionsT(), version=2)
+    straight = low.requantize(source, grid, f"{name}/straight")
+    low.emit(node, kind, [straight, steep], schema.MaximumMinimumOptionsT(), layout=layout, version=2)
 
 
 def sigmoid(low: Lowering, node: ir.Node) -> None:
@@ -67,6 +96,39 @@ def sigmoid(low: Lowering, node: ir.Node) -> None:
 
 def tanh(low: Lowering, node: ir.Node) -> None:
     _unary(low, node, "TANH", forced=TANH_GRID)
+
+
+def hard_sigmoid(low: Lowering, node: ir.Node) -> None:
+    """relu6(x + beta / alpha) / 6 where alpha is 1/6, as torch has it; a table for other slopes.
+
+    The sum's grid is the result's with six times the scale, so that the MUL only tells the new scale: every code stays.
+    """
+    alpha, beta = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
+    if abs(6 * alpha - 1) > 1e-6 or beta <= 0:
+        look_up(low, node, lambda x: np.clip(alpha * x + beta, 0, 1))
+        return
+    view, grid, name = low.view(node.inputs[0], node), low.result_grid(node), f"{node.outputs[0].name}"
+    ones = [1] * len(view.layout.tensor_shape)
+    six = Quantization.per_tensor(np.float32(6 * grid.scale[0]), int(grid.zero_point[0]))
+    shift = low.add_constant(f"{name}/beta", np.full(ones, 127, np.int8), Quantization.per_tensor(6 * beta / 127, 0))
+    factor = low.add_constant(f"{name}/alpha", np.full(ones, 127, np.int8), Quantization.per_tensor(1 / 6 / 127, 0))
+    total = low.add_tensor(Tensor(f"{name}/relu6", low.tensors[view.tensor].shape, "int8", six))
+    options = schema.AddOptionsT(fusedActivationFunction=schema.ActivationFunctionType.RELU6)
+    low.add_operator("ADD", [view.tensor, shift], [total], options, version=2)
+    low.emit(node, "MUL", [total, factor], schema.MulOptionsT(), layout=view.layout, version=2)
+
+
+def exp(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "EXP", schema.ExpOptionsT())
+
+
+def log(low: Lowering, node: ir.Node) -> None:
+    """Of a code that is not above zero, the smallest code."""
+    _unary(low, node, "LOG")
+
+
+def absolute(low: Lowering, node: ir.Node) -> None:
+    _unary(low, node, "ABS", schema.AbsOptionsT())
 
 
 def hard_swish(low: Lowering, node: ir.Node) -> None:
@@ -84,11 +146,16 @@ def softmax(low: Lowering, node: ir.Node) -> None:
 
 
 ACTIVATION = (
-    Operation("Relu", "fused, or RELU", relu),
-    Operation("Clip", "fused, or RELU6, RELU, RELU_N1_TO_1, RELU_0_TO_1", clip),
+    Operation("Relu", "fused, or QUANTIZE, MAXIMUM", clamp),
+    Operation("Clip", "fused, or QUANTIZE, MAXIMUM, MINIMUM", clamp, limits="constant bounds"),
     Operation("LeakyRelu", "LEAKY_RELU", leaky_relu),
     Operation("Sigmoid", "LOGISTIC", sigmoid, fixed_grid=SCORE_GRID),
     Operation("Tanh", "TANH", tanh, fixed_grid=TANH_GRID),
+    Operation("PRelu", "QUANTIZE, MUL, MAXIMUM or MINIMUM, or PRELU", prelu, limits="constant slopes"),
+    Operation("HardSigmoid", "ADD, MUL or CAST, GATHER", hard_sigmoid),
+    Operation("Exp", "EXP", exp),
+    Operation("Log", "LOG", log),
+    Operation("Abs", "ABS", absolute),
     Operation("HardSwish", "HARD_SWISH", hard_swish),
     Operation("Softmax", "SOFTMAX", softmax, fixed_grid=SCORE_GRID),
 )

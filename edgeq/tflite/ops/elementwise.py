@@ -1,17 +1,25 @@
-"""Arithmetic of two tensors with broadcasting: Add, Sub, Mul."""
+"""Arithmetic of two tensors with broadcasting: Add, Sub, Mul, Div, Min and Max, and Neg."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeq.errors import ExportError
+from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.lower import Lowering
+from edgeq.tflite.model import Quantization
 from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.ops.table import look_up
+from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 
 __all__ = ["ELEMENTWISE"]
+
+CHANNELS_LAST: dict[int, Order] = {3: (0, (), 2, 1), 4: (0, 2, 3, 1)}
 
 
 def add(low: Lowering, node: ir.Node) -> None:
@@ -31,4 +39,106 @@ def _binary(low: Lowering, node: ir.Node, kind: str, options: Any) -> None:
     low.emit(node, kind, inputs, options, layout=layout, version=2, fuse=True)
 
 
-ELEMENTWISE = (Operation("Add", "ADD", add), Operation("Sub", "SUB", sub), Operation("Mul", "MUL", mul))
+def neg(low: Lowering, node: ir.Node) -> None:
+    """A product with -1, which is exact on every grid. (TFLite's int8 NEG minds no zero point.)"""
+    _scale(low, node, low.view(node.inputs[0], node).tensor, -1.0)
+
+
+def _scale(low: Lowering, node: ir.Node, tensor: int, factor: float) -> None:
+    """Multiply by a number that is one code of its own grid."""
+    layout = low.view(node.inputs[0], node).layout
+    one = np.full([1] * len(layout.tensor_shape), np.sign(factor), np.int8)
+    grid = Quantization.per_tensor(np.float32(abs(factor)), 0)
+    constant = low.add_constant(f"{node.outputs[0].name}/factor", one, grid)
+    low.emit(node, "MUL", [tensor, constant], schema.MulOptionsT(), layout=layout, version=2, fuse=True)
+
+
+def div(low: Lowering, node: ir.Node) -> None:
+    """By a number, a MUL by its inverse; by a number a channel, a depthwise convolution with an inverse a channel as
+    its scales; of a number by an activation, a table.
+
+    Raises:
+        ExportError: a constant divisor is zero, or both are activations: LiteRT's int8 DIV stops at a divisor of zero
+            and overflows where a quotient is small.
+    """
+    dividend, divisor = (float_source(value, node) for value in node.inputs[:2])
+    if is_constant(divisor):
+        numbers = read_real_constant(divisor, node).astype(np.float64)
+        if not np.all(np.isfinite(numbers) & (numbers != 0)):
+            raise ExportError("divides by zero, NaN or infinity", where=node_name(node), got=divisor.name)
+        if np.all(numbers == numbers.ravel()[0]) and low.shape(dividend) == low.shape(node.outputs[0]):
+            _scale(low, node, low.view(dividend, node).tensor, 1 / float(numbers.ravel()[0]))
+        else:
+            _scale_channels(low, node, 1 / numbers)
+    elif is_constant(dividend) and read_real_constant(dividend, node).size == 1:
+        number = float(read_real_constant(dividend, node).item())
+        look_up(low, node, lambda x: number / x, source=low.view(divisor, node))
+    else:
+        raise ExportError(
+            "a division by an activation has no exact int8 form in TFLite",
+            where=node_name(node),
+            wanted="a constant dividend or divisor",
+            remedy="multiply by a Reciprocal, which is quantized on its own",
+        )
+
+
+def _scale_channels(low: Lowering, node: ir.Node, factors: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    """A factor a channel, each exactly: codes 127 with the factors as the scales of a depthwise convolution."""
+    shape = low.shape(node.outputs[0])
+    order = CHANNELS_LAST.get(len(shape))
+    shape_of_factors = (1,) * (len(shape) - factors.ndim) + factors.shape
+    if order is None or shape_of_factors != (1, shape[1], *[1] * (len(shape) - 2)):
+        raise ExportError(
+            "a division by such a constant is not lowered",
+            where=node_name(node),
+            got=factors.shape,
+            wanted="a number, or one a channel of [N, C, L] or [N, C, H, W]",
+            remedy="multiply by the inverse instead",
+        )
+    source = low.activation(node.inputs[0], node, order)
+    channels, name = shape[1], f"{node.outputs[0].name}"
+    scale = np.abs(factors.ravel() / 127).astype(np.float32)
+    codes = np.broadcast_to(127 * np.sign(factors.ravel()), (1, 1, 1, channels)).astype(np.int8)
+    filters = low.add_constant(f"{name}/factors", codes, Quantization.per_channel(scale, 3))
+    zeros = np.zeros(channels, np.int32)
+    bias = low.add_constant(f"{name}/zeros", zeros, Quantization.per_channel(low.grid(source).scale[0] * scale, 0))
+    options = schema.DepthwiseConv2DOptionsT(
+        padding=schema.Padding.VALID, strideH=1, strideW=1, depthMultiplier=1, dilationHFactor=1, dilationWFactor=1
+    )
+    layout = Layout.arranged(shape, order)
+    low.emit(node, "DEPTHWISE_CONV_2D", [source, filters, bias], options, layout=layout, version=3, fuse=True)
+
+
+def maximum(low: Lowering, node: ir.Node) -> None:
+    _extreme(low, node, "MAXIMUM")
+
+
+def minimum(low: Lowering, node: ir.Node) -> None:
+    _extreme(low, node, "MINIMUM")
+
+
+def _extreme(low: Lowering, node: ir.Node, kind: str) -> None:
+    """The kernels compare codes: all operands are brought to the result's grid, which keeps their order."""
+    grid, name = low.result_grid(node), f"{node.outputs[0].name}"
+    slots = range(len(node.inputs))
+    tensors, layout = broadcast_operands(low, node, slots, grid=grid)
+    tensors = [low.requantize(tensor, grid, f"{name}/operand_{i}") for i, tensor in enumerate(tensors)]
+    if len(tensors) != 2:
+        raise ExportError(f"a {node.op_type} of {len(tensors)} is not lowered", where=node_name(node), wanted="two")
+    low.emit(node, kind, tensors, schema.MaximumMinimumOptionsT(), layout=layout, version=2)
+
+
+ELEMENTWISE = (
+    Operation("Add", "ADD", add),
+    Operation("Sub", "SUB", sub),
+    Operation("Mul", "MUL", mul),
+    Operation(
+        "Div",
+        "MUL or DEPTHWISE_CONV_2D or CAST, GATHER",
+        div,
+        limits="a constant divisor, or one constant number as the dividend",
+    ),
+    Operation("Neg", "MUL", neg),
+    Operation("Max", "MAXIMUM", maximum, grid="same", limits="two operands"),
+    Operation("Min", "MINIMUM", minimum, grid="same", limits="two operands"),
+)

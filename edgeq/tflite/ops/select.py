@@ -1,0 +1,158 @@
+"""Truth values: comparisons, And, Or, Not, Where and Cast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeq.errors import ExportError
+from edgeq.tflite.lower import Lowering
+from edgeq.tflite.model import Quantization
+from edgeq.tflite.operands import broadcast_operands
+from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
+
+__all__ = ["SELECT"]
+
+Comparison = Callable[[Any, Any], Any]
+PLAIN = {ir.DataType.BOOL: "bool", ir.DataType.INT32: "int32", ir.DataType.INT64: "int64"}
+CODES = {
+    "bool": schema.TensorType.BOOL,
+    "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
+    "int8": schema.TensorType.INT8,
+}
+
+
+def _comparison(kind: str, holds: Comparison) -> Callable[[Lowering, ir.Node], None]:
+    def lower(low: Lowering, node: ir.Node) -> None:
+        """Of two activations the codes, on the grid of the first; of one and a number its code with a bound."""
+        sources = [float_source(value, node) for value in node.inputs]
+        real = [slot for slot, source in enumerate(sources) if not is_constant(source)]
+        if not real or sources[real[0]].dtype not in (None, ir.DataType.FLOAT):
+            raise ExportError("only real numbers are compared", where=node_name(node), wanted="a quantized input")
+        if len(real) == 1:
+            _compare_number(low, node, real[0], holds)
+            return
+        (first, second), layout = broadcast_operands(low, node)
+        grid = low.grid(first)
+        if not grid.same_grid(low.grid(second)):
+            low.notes.append(f"{node_name(node)} compares on the grid of {sources[0].name}: close values may be equal")
+            second = low.requantize(second, grid, f"{node.outputs[0].name}/second")
+        result = low.define_plain(node.outputs[0], "bool", layout)
+        low.add_operator(kind, [first, second], [result], OPTIONS[kind](), version=2)
+
+    return lower
+
+
+def _compare_number(low: Lowering, node: ir.Node, slot: int, holds: Comparison) -> None:
+    """Compare an activation with a constant: the codes for which it holds are those to one side of a bound.
+
+    Raises:
+        ExportError: the constant is not one number.
+    """
+    constant = read_real_constant(float_source(node.inputs[1 - slot], node), node)
+    if constant.size != 1:
+        raise ExportError("a comparison with such a constant is not lowered", where=node_name(node),
+                          got=constant.shape, wanted="one number")  # fmt: skip
+    view = low.view(node.inputs[slot], node)
+    grid = low.grid(view.tensor)
+    codes = np.arange(-128, 128)
+    values = grid.scale[0] * (codes - grid.zero_point[0]).astype(np.float32)
+    pair = (values, constant.astype(np.float32).ravel())
+    true = codes[holds(*pair) if slot == 0 else holds(*pair[::-1])]
+    if not true.size:
+        kind, bound = "GREATER", 127
+    elif true[-1] == 127:
+        kind, bound = "GREATER_EQUAL", int(true[0])
+    elif true[0] == -128:
+        kind, bound = "LESS_EQUAL", int(true[-1])
+    else:
+        kind, bound = "EQUAL", int(true[0])
+    limit = np.full([1] * len(view.layout.tensor_shape), bound, np.int8)
+    second = low.add_constant(f"{node.outputs[0].name}/bound", limit, grid)
+    result = low.define_plain(node.outputs[0], "bool", view.layout)
+    low.add_operator(kind, [view.tensor, second], [result], OPTIONS[kind](), version=2)
+
+
+def _logical(kind: str, options: Callable[[], object], operands: int) -> Callable[[Lowering, ir.Node], None]:
+    def lower(low: Lowering, node: ir.Node) -> None:
+        tensors, layout = broadcast_operands(low, node, range(operands))
+        low.add_operator(kind, tensors, [low.define_plain(node.outputs[0], "bool", layout)], options())
+
+    return lower
+
+
+def where(low: Lowering, node: ir.Node) -> None:
+    """Both branches on the result's grid."""
+    grid, name = low.result_grid(node), f"{node.outputs[0].name}"
+    (condition, *tensors), layout = broadcast_operands(low, node, range(3), grid=grid)
+    tensors = [low.requantize(tensor, grid, f"{name}/branch_{i}") for i, tensor in enumerate(tensors)]
+    low.emit(node, "SELECT_V2", [condition, *tensors], schema.SelectV2OptionsT(), layout=layout)
+
+
+def cast(low: Lowering, node: ir.Node) -> None:
+    """Real to real is nothing, a truth value to real the codes 0 and 1, an index to another integer type a CAST.
+
+    Raises:
+        ExportError: a real number is cast to an integer.
+    """
+    view, result = low.view(node.inputs[0], node), node.outputs[0]
+    before = low.tensors[view.tensor].dtype
+    after = PLAIN.get(result.dtype, "int8") if result.dtype is not None else "int8"
+    if before == after == "int8":
+        low.pass_on(node, view)
+    elif before == "int8" or (after == "int8" and before != "bool"):
+        raise ExportError(
+            "a Cast between real numbers and integers is not lowered",
+            where=node_name(node),
+            got=f"{before} to {result.dtype}",
+            remedy="leave it to what reads the output",
+        )
+    elif after == "int8":
+        ones = Quantization.per_tensor(1.0, 0)
+        options = schema.CastOptionsT(CODES[before], CODES[after])
+        low.emit(node, "CAST", [view.tensor], options, layout=view.layout, forced=ones)
+    else:
+        index = low.define_plain(result, after, view.layout)
+        low.add_operator("CAST", [view.tensor], [index], schema.CastOptionsT(CODES[before], CODES[after]))
+
+
+OPTIONS: dict[str, Callable[[], object]] = {
+    "GREATER": schema.GreaterOptionsT,
+    "GREATER_EQUAL": schema.GreaterEqualOptionsT,
+    "LESS": schema.LessOptionsT,
+    "LESS_EQUAL": schema.LessEqualOptionsT,
+    "EQUAL": schema.EqualOptionsT,
+}
+
+SELECT = (
+    Operation(
+        "Greater", "GREATER", _comparison("GREATER", np.greater), grid="same", limits="activations, or one and a number"
+    ),
+    Operation(
+        "GreaterOrEqual",
+        "GREATER_EQUAL",
+        _comparison("GREATER_EQUAL", np.greater_equal),
+        grid="same",
+        limits="activations, or one and a number",
+    ),
+    Operation("Less", "LESS", _comparison("LESS", np.less), grid="same", limits="activations, or one and a number"),
+    Operation(
+        "LessOrEqual",
+        "LESS_EQUAL",
+        _comparison("LESS_EQUAL", np.less_equal),
+        grid="same",
+        limits="activations, or one and a number",
+    ),
+    Operation("Equal", "EQUAL", _comparison("EQUAL", np.equal), grid="same", limits="activations, or one and a number"),
+    Operation("And", "LOGICAL_AND", _logical("LOGICAL_AND", schema.LogicalAndOptionsT, 2)),
+    Operation("Or", "LOGICAL_OR", _logical("LOGICAL_OR", schema.LogicalOrOptionsT, 2)),
+    Operation("Not", "LOGICAL_NOT", _logical("LOGICAL_NOT", schema.LogicalNotOptionsT, 1)),
+    Operation("Where", "SELECT_V2", where, grid="same"),
+    Operation("Cast", "nothing or CAST", cast, limits="between kinds of integers, and of truth values to numbers"),
+)
