@@ -65,7 +65,7 @@ def test_an_unknown_recipe_key_names_the_nearest(build: Run, tmp_path: Path) -> 
     ("factory", "told"),
     [
         ("broken", "layer depthwise: the weight has values that are NaN or infinite (got 2 of 54"),
-        ("sines", "node sin: the operation Sin has no int8 form"),
+        ("arccosines", "node acos: the operation Acos has no int8 form"),
         ("unused", "layer spare: the layer's weight is not in the ONNX export"),
         ("normed", "layer fc1: the weight is computed from other parameters"),
         ("empty", "no Conv2d or Linear layer"),
@@ -177,7 +177,7 @@ def test_a_calibration_set_that_does_not_fit(
         (["--calibration-data", "nothing"], "nothing"),
         (["--bits", "1"], "no 1-bit form"),
         (["--model", "FILE:broken"], "layer depthwise"),
-        (["--model", "FILE:sines"], "Sin"),
+        (["--model", "FILE:arccosines"], "Acos"),
     ],
 )
 def test_an_export_that_cannot_be(built: Build, tmp_path: Path, edgeq: Run, arguments: list[str], told: str) -> None:

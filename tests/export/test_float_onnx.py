@@ -116,6 +116,6 @@ def test_what_torch_cannot_trace_is_told_in_one_line() -> None:
 
 
 def test_an_operation_without_an_int8_form_is_named_before_training() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Softplus())
+    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.LogSoftmax(1))
     with pytest.raises(ExportError, match=r"node 1\..*no int8 form"):
         check_convertible(export_float(model, [(3, 5, 7)]))
