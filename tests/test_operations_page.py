@@ -25,8 +25,8 @@ What `edgeq export`, `quantize` and `convert` turn into int8 TFLite. The table i
 `edgeq/tflite/ops/` and its test cases (`python tests/test_operations_page.py`).
 
 - **Tests**: so many small networks of the operation are converted in each run of the tests. Each runs in LiteRT's
-  reference kernels, in LiteRT with XNNPACK, and in onnxruntime; every layer may differ by one code at most, and every
-  tensor is int8 (int32 for biases).
+  reference kernels, in LiteRT with XNNPACK, and in onnxruntime; every layer may differ by one code at most, and no
+  tensor is float. (Of a bilinear resize whose sizes are no multiples, LiteRT's reference kernel differs by more.)
 - **XNNPACK**: *yes* where LiteRT's delegate takes the int8 operation; *no* where LiteRT's own kernel computes it;
   *some* where it depends on the case.
 - **Opsets**: the versions of the operation in opset {OPSETS.start} to {OPSETS.stop - 1}. An operation in italics is

@@ -110,6 +110,6 @@ POOL = (
         "AVERAGE_POOL_2D, PAD, STRIDED_SLICE",
         average_pool,
         grid="same",
-        limits="no dilations; pixels that are left out: see the message",
+        limits="no dilations; not every padding that is left out of the mean",
     ),
 )
