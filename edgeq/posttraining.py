@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ __all__ = ["CalibrationData", "ExportRequest", "convert_file", "export_module", 
 
 OUTPUTS = ("model.tflite", "model.onnx", "grid.safetensors")
 PARITY_SAMPLES = 4
+PARITY_VALUES = 1 << 24  # activations compared; a large network has as many in one sample as a small one in four
 
 Samples = dict[str, NDArray[np.float32]]
 CalibrationData = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -239,7 +241,7 @@ def _quantize(
         (work.folder / "model.onnx").write_bytes(artifact.onnx_bytes)
         save_grid(kept, work.folder / "grid.safetensors")
     with clock.stage("verify", "Verify"):
-        layers = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
+        layers, compared = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
         codes = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.layouts)
     for note in artifact.notes:
         clock.progress.warn(note)
@@ -255,7 +257,7 @@ def _quantize(
             "max_code_difference": max(
                 (max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in layers), default=0
             ),
-            "layer_samples": min(PARITY_SAMPLES, len(next(iter(samples.values())))),
+            "layer_samples": compared,
             "codes": codes,
             "codes_kept": codes,
             "layers": [dataclasses.asdict(layer) for layer in layers],
@@ -320,8 +322,11 @@ def _samples(
     return {name: normalize(images).numpy()}, True
 
 
-def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samples) -> list[LayerParity]:
+def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samples) -> tuple[list[LayerParity], int]:
     """Compare the layers on a few samples.
+
+    Returns:
+        A row an operation, and how many samples it is of.
 
     Raises:
         VerifyError: two runtimes differ by more than one code; names the layer.
@@ -331,12 +336,14 @@ def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samp
     from edgeq.verify.layers import compare_layers
 
     graph = read_graph(content)
+    values = sum(math.prod(tensor.shape) for tensor in graph.tensors if tensor.data is None)
+    count = min(PARITY_SAMPLES, max(1, PARITY_VALUES // max(values, 1)), len(next(iter(samples.values()))))
     inputs = []
     for index, array in zip(graph.inputs, samples.values(), strict=True):
-        inputs.append(file_input(array[:PARITY_SAMPLES], graph.tensors[index]))
+        inputs.append(file_input(array[:count], graph.tensors[index]))
     layers = compare_layers(content, graph, qdq, conversion.layouts, inputs)
     check_layers(layers)
-    return layers
+    return layers, count
 
 
 def file_input(values: NDArray[np.float32], tensor: Any) -> NDArray[Any]:

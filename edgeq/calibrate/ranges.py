@@ -1,4 +1,4 @@
-"""The range of every activation over a calibration set: onnxruntime's calibrators run the network and collect."""
+"""The range of every activation over a calibration set, by onnxruntime; its calibrators make the histograms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import io
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgeq.calibrate.minmax import minmax_ranges
 from edgeq.calibrate.recipe import CalibrationRecipe
 from edgeq.errors import DataError, ExportError
 from edgeq.progress import Progress, Silent
@@ -51,28 +53,38 @@ def calibrate(
     """
     progress = progress or Silent()
     count = _check(model, samples)
-    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
-        try:
-            calibrator = _calibrator(model, recipe, Path(folder))
-            step = _chunk(model)
-            with progress.task("calibrating", count) as task:
-                for start in range(0, count, step):
-                    part = {name: array[start : start + step] for name, array in samples.items()}
-                    with contextlib.redirect_stdout(io.StringIO()):  # its histogram collectors print
-                        calibrator.collect_data(_Reader(part))
-                    task.advance(min(step, count - start))
-            ranges = _ranges(calibrator, recipe)
-        except (DataError, ExportError):
-            raise
-        except Exception as error:
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ExportError("onnxruntime cannot calibrate the network", got=detail[:300]) from error
+    try:
+        with progress.task("calibrating", count) as task:
+            collect = minmax_ranges if recipe.method == "minmax" else partial(_histogram_ranges, recipe)
+            ranges = collect(model, samples, task.advance)
+    except (DataError, ExportError):
+        raise
+    except Exception as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ExportError("onnxruntime cannot calibrate the network", got=detail[:300]) from error
     for name, array in samples.items():
         ranges.setdefault(name, (float(array.min()), float(array.max())))
     for value in model.graph.outputs:
         if str(value.name) not in ranges and value.dtype in (None, ir.DataType.FLOAT):
             raise ExportError("calibration gave no range", where=f"value {value.name}")
     return ranges
+
+
+def _histogram_ranges(
+    recipe: CalibrationRecipe,
+    model: ir.Model,
+    samples: Mapping[str, NDArray[np.float32]],
+    advance: Callable[[int], None],
+) -> Ranges:
+    count, step = len(next(iter(samples.values()))), _chunk(model)
+    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
+        calibrator = _calibrator(model, recipe, Path(folder))
+        for start in range(0, count, step):
+            part = {name: array[start : start + step] for name, array in samples.items()}
+            with contextlib.redirect_stdout(io.StringIO()):  # its histogram collectors print
+                calibrator.collect_data(_Reader(part))
+            advance(min(step, count - start))
+        return _ranges(calibrator, recipe)
 
 
 def _check(model: ir.Model, samples: Mapping[str, NDArray[np.float32]]) -> int:
@@ -124,7 +136,6 @@ def _calibrator(model: ir.Model, recipe: CalibrationRecipe, folder: Path) -> Any
     ir.save(model, path)
     histogram = {"num_bins": recipe.bins, "symmetric": False}  # of the values, not of their magnitudes
     methods: dict[str, tuple[Any, dict[str, Any]]] = {
-        "minmax": (CalibrationMethod.MinMax, {}),
         "entropy": (CalibrationMethod.Entropy, {}),
         "percentile": (CalibrationMethod.Percentile, {**histogram, "percentile": recipe.percentile}),
         "mse": (CalibrationMethod.Percentile, histogram),  # for its histograms alone

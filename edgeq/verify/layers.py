@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgeq.onnx_session import open_session
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import OUTPUT_SUFFIX
 from edgeq.tflite.model import Graph, Operator, Tensor
@@ -75,10 +76,14 @@ def compare_layers(
 
 def _difference(first: list[NDArray[Any]], second: list[NDArray[Any]]) -> int:
     """The largest difference in codes; of float tensors, in float32 units in the last place."""
-    one, other = np.stack(first), np.stack(second)
+    return max((_distance(one, other) for one, other in zip(first, second, strict=True)), default=0)
+
+
+def _distance(one: NDArray[Any], other: NDArray[Any]) -> int:
     if one.dtype == np.float32:
         one, other = one.view(np.int32), other.astype(np.float32).view(np.int32)
-    return int(np.abs(one.astype(np.int64) - other.astype(np.int64)).max(initial=0))
+    wide = np.int16 if one.dtype.itemsize == 1 else np.int64
+    return int(np.abs(np.subtract(one, other, dtype=wide)).max(initial=0))
 
 
 # --- TFLite ---------------------------------------------------------------------------------------
@@ -127,25 +132,22 @@ def _run_cut_graph(graph: Graph, codes: Codes) -> Codes:
 
 
 @dataclass(frozen=True, slots=True)
-class CutModel:
-    """A QDQ model taken apart at every quantized activation.
+class Cut:
+    """Where a QDQ model was taken apart, at every quantized activation.
 
     Attributes:
-        proto: the model.
         inputs: by tensor name, the model input that takes its codes.
         outputs: by tensor name, the model output that gives its codes as computed.
         shifts: by tensor name, what to add to int8 codes for this model's own type (128 for uint8).
     """
 
-    proto: onnx.ModelProto
     inputs: dict[str, str]
     outputs: dict[str, str]
     shifts: dict[str, int]
 
 
-def cut_qdq(model: ir.Model, names: Collection[str]) -> CutModel:
-    """Cut a QDQ model between the QuantizeLinear and DequantizeLinear of each of the named activations."""
-    proto = ir.to_proto(model)
+def cut_qdq(proto: onnx.ModelProto, names: Collection[str]) -> Cut:
+    """Cut a QDQ model between the QuantizeLinear and DequantizeLinear of each of the named activations, in place."""
     graph = proto.graph
     zero_types = {item.name: item.data_type for item in graph.initializer}
     shapes = {
@@ -175,17 +177,14 @@ def cut_qdq(model: ir.Model, names: Collection[str]) -> CutModel:
         kind = onnx.TensorProto.UINT8 if shifts[name] else onnx.TensorProto.INT8
         graph.output.append(onnx.helper.make_tensor_value_info(result, kind, None))
     del graph.value_info[:]
-    return CutModel(proto, inputs, outputs, shifts)
+    return Cut(inputs, outputs, shifts)
 
 
 def _run_cut_qdq(qdq: ir.Model, codes: Codes, layouts: Mapping[str, Layout]) -> Codes:
-    import onnxruntime
-
-    cut = cut_qdq(qdq, codes.keys() & layouts.keys())
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(cut.proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    cuts: list[Cut] = []
+    names = codes.keys() & layouts.keys()
+    session = open_session(qdq, change=lambda proto: cuts.append(cut_qdq(proto, names)))
+    cut = cuts[0]
     float_inputs = [item for item in session.get_inputs() if item.name not in cut.inputs.values()]
     first = {item.name for item in qdq.graph.inputs}
     rows: Codes = {name: [] for name in cut.outputs if name not in first}

@@ -102,7 +102,7 @@ def test_no_step_is_quadratic_in_the_number_of_layers() -> None:
     content = write_graph(graph)
     written = time.process_time()
     cut_graph(read_graph(content))
-    cut_qdq(qdq, {tensor.name for tensor in graph.tensors})
+    cut_qdq(ir.to_proto(qdq), {tensor.name for tensor in graph.tensors})
     cut = time.process_time()
     assert kinds(graph) == ["CONV_2D"] * 600 + ["ADD"]
     times = [placed - began, lowered - placed, written - lowered, cut - written]
