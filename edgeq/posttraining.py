@@ -186,7 +186,7 @@ def _float_module(
     classes: int,
     progress: Progress,
 ) -> tuple[ir.Model, dict[str, QuantizedWeight]]:
-    from edgeq.export.float_onnx import export_float
+    from edgeq.export.float_onnx import check_export, export_float
     from edgeq.models import MODELS, build_network, load_weights
     from edgeq.snap import load_grid, put_codes, require_exported, snap
 
@@ -207,6 +207,7 @@ def _float_module(
     elif not request.per_channel:
         trained = snap(model, request.grid)
     float_model = export_float(model, input_shapes)
+    check_export(float_model, model)
     require_exported(trained, float_model.graph.initializers)
     return float_model, trained
 

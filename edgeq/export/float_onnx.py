@@ -15,15 +15,21 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from edgeq.errors import ExportError
+from edgeq.export.aten import translate
 from edgeq.export.fold import TRANSPOSED
 from edgeq.onnx_file import simplify
+from edgeq.onnx_session import open_session
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
-__all__ = ["OPSET", "export_float"]
+__all__ = ["OPSET", "check_export", "export_float"]
 
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+
+TOLERANCE = 1e-3  # sums in another order differ by about 1e-6
 
 OPSET = 20  # of the operations that edgeq lowers none changed its meaning after 20, and onnxruntime 1.17 reads it
 
@@ -53,9 +59,14 @@ def export_float(
     model.eval()
     try:
         with torch.no_grad(), _quiet():
+            captured = _captured(model, inputs)
+            if captured is not None:
+                translated = translate(captured, names, output_names, OPSET)
+                if translated is not None:
+                    return _tidy(translated)
             program = torch.onnx.export(
-                model,
-                inputs,
+                model if captured is None else captured,
+                () if captured is not None else inputs,
                 dynamo=True,
                 optimize=False,  # torch's optimizer would fold the batch norms and move every channel's grid
                 verbose=False,
@@ -77,16 +88,68 @@ def export_float(
     finally:
         model.train(training)
     assert program is not None
-    return _tidy(program.model)
+    return _tidy(_completed(program.model))
 
 
-def _tidy(model: ir.Model) -> ir.Model:
-    """Fold constants, name activations after modules, and leave out what only describes the exporting machine."""
+def check_export(exported: ir.Model, model: nn.Module) -> None:
+    """Run one input of noise through a network and its export.
+
+    Args:
+        exported: of :func:`export_float`.
+        model: the network, on the CPU; it is left as it was.
+
+    Raises:
+        ExportError: an output differs by more than float32 sums in another order can.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = [[int(size) for size in value.shape or ()] for value in exported.graph.inputs]  # type: ignore[arg-type]
+    inputs = [torch.rand(shape, generator=generator) * 2 - 1 for shape in shapes]
+    names = [str(value.name) for value in exported.graph.inputs]
+    found = open_session(exported).run(None, {k: v.numpy() for k, v in zip(names, inputs, strict=True)})
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            wanted = torch.utils._pytree.tree_leaves(model(*inputs))
+    finally:
+        model.train(training)
+    for value, one, other in zip(exported.graph.outputs, found, wanted, strict=True):
+        scale = max(float(other.abs().max()), 1e-6)
+        error = float(np.abs(one - other.numpy()).max()) / scale
+        if not error < TOLERANCE:
+            raise ExportError(
+                "the ONNX export does not compute what PyTorch computes",
+                where=f"output {value.name}",
+                got=f"a relative difference of {error:.2g}",
+                wanted=f"less than {TOLERANCE}",
+                remedy="torch.onnx may ignore an argument of one of its operations; write that operation differently",
+            )
+
+
+def _captured(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram | None:
+    """The network's graph as torch.export has it; None where torch.onnx shall try its other ways and tell the fault."""
+    import torch
+
+    try:
+        return torch.export.export(model, inputs, strict=False)
+    except Exception:  # torch.export raises errors of all kinds
+        return None
+
+
+def _completed(model: ir.Model) -> ir.Model:
+    """Fold constants and infer the shapes that torch.onnx left out."""
     _name_transposed_weights(model.graph)
     simplify(model)
     if any(value.shape is None for node in model.graph for value in node.outputs):
         ShapeInferencePass()(model)
         simplify(model)
+    return model
+
+
+def _tidy(model: ir.Model) -> ir.Model:
+    """Name activations after modules, and leave out what only describes the exporting machine."""
     taken = {str(value.name) for value in model.graph.initializers.values()}
     taken |= {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
     nodes: set[str] = set()

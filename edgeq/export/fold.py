@@ -235,9 +235,15 @@ def _replace_output(norm: ir.Node, node: ir.Node) -> None:
 def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
     """Write ``codes * step`` and the bias into the graph."""
     stored = _value(node.inputs[1])
-    codes = layer.weight.codes.astype(np.float32)
-    values = codes * along_outputs(layer.weight.step, codes.ndim, layer.axis)
-    stored.const_value = ir.tensor(values.astype(np.float32), name=stored.name)
+    codes, name = layer.weight.codes, str(stored.name)
+    step = along_outputs(layer.weight.step, codes.ndim, layer.axis)
+    # Made when it is asked for: the floats are four times the size of the codes, and only calibration reads them.
+    stored.const_value = ir.LazyTensor(
+        lambda: ir.tensor(codes.astype(np.float32) * step, name=name),
+        dtype=ir.DataType.FLOAT,
+        shape=ir.Shape(codes.shape),
+        name=name,
+    )
     if node.op_type == "MatMul":  # has no batch norm: the bias in the Add behind it stays
         return
     old = node.inputs[2] if len(node.inputs) > 2 else None

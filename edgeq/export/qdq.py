@@ -40,7 +40,7 @@ def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Ma
         A QDQ model whose int8 initializers are the codes of ``weights`` and whose scales are their steps. A Relu or
         Clip follows its convolution without Q and DQ between them, so that it can be fused.
     """
-    result = ir.from_proto(ir.to_proto(model))
+    result = model.clone()  # which shares the constants
     activations = activation_values(result)
     inner = {node for chain in find_gelus(result.graph) for node in chain.inner}
     chained = inner | {chain.last for chain in find_gelus(result.graph)}
