@@ -35,6 +35,8 @@ def open_session(
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # the graph's own, so that values die early
+    options.enable_cpu_mem_arena = False  # which grows by doubling and keeps what it has
     options.log_severity_level = 3
     proto, weights = _without_weights(model)
     if change is not None:

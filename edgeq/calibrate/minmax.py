@@ -49,9 +49,12 @@ def minmax_ranges(
 
 
 def _add_reductions(names: list[str], proto: onnx.ModelProto) -> None:
-    del proto.graph.output[:]
-    for kind in KINDS:
-        for name in names:
-            result = f"{name}/{kind}"
-            proto.graph.node.append(onnx.helper.make_node(kind, [name], [result], keepdims=0))
-            proto.graph.output.append(onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, []))
+    nodes, wanted = list(proto.graph.node), set(names)
+    del proto.graph.output[:], proto.graph.node[:]
+    for node in nodes:
+        proto.graph.node.append(node)
+        for name in wanted.intersection(node.output):  # at once, so that the value need not be kept
+            for kind in KINDS:
+                result = f"{name}/{kind}"
+                proto.graph.node.append(onnx.helper.make_node(kind, [name], [result], keepdims=0))
+                proto.graph.output.append(onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, []))
