@@ -223,6 +223,7 @@ def test_every_manifest_is_what_its_schema_says(world: Path) -> None:
 # Pages whose Python is run elsewhere, and what is put in place of what takes long.
 RUN_ELSEWHERE = {
     "docs/how-to/board.md": "tests/android/test_board_page.py",
+    "docs/how-to/convert.md": "quantizers of others; tests/data/foreign/make.py calls them so",
     "docs/how-to/own-model.md": "the nets.py of these tests",
     "docs/tutorial/digits.md": "tests/test_docs_tutorial.py",
     "docs/tutorial/photos.md": "tests/test_docs_tutorial.py",
