@@ -230,6 +230,8 @@ RUN_ELSEWHERE = {
 }
 IN_PLACE_OF = {
     "edgeq.Recipe(bits=8)": 'edgeq.load_recipe("photos.toml")',
+    "(3, 64, 64), samples": "(3, 8, 8), samples",
+    'edgeq.bench(result, ["cortex-a7", "cortex-a75"])': "None",  # needs QEMU
     'devices=2, num_nodes=1, strategy="ddp"': 'devices=1, accelerator="cpu"',
 }
 PROGRAMS = [name for name in NAMES if blocks(ROOT / name, "python") and name not in RUN_ELSEWHERE]
@@ -255,6 +257,7 @@ def test_the_programs_of_a_page_run(page: str, world: Path, monkeypatch: pytest.
         "loader": loader,
         "loss": nn.functional.cross_entropy,
         "model": model,
+        "samples": torch.rand(8, 3, 8, 8).numpy(),
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
     }
     if page == "README.md":
