@@ -370,7 +370,7 @@ def step_repeats(node: ir.Node) -> int:
 
 def _is_depthwise(node: ir.Node) -> bool:
     """Whether each input channel of a transposed convolution is a group with one output."""
-    shape = _value(node.inputs[1]).shape or (1, 1)
+    shape = _value(node.inputs[1]).shape or (0, 0)
     return shape[1] == 1 and shape[0] == node.attributes.get_int("group", 1)
 
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import VerifyError
+from edgeq.export.fold import output_axis
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.layout import TO_NCHW, Layout
 from edgeq.tflite.model import Graph, Operator
@@ -54,6 +55,8 @@ def compare_integers(
                     "the weight is missing", where=f"layer {layer}", wanted="a constant in the TFLite file"
                 )
             tflite_codes, tflite_scale = _tflite_weight(graph, reader, layouts)
+            if codes.ndim == 3 and tflite_codes.ndim == 4 and tflite_codes.shape[2] == 1:  # a sequence, as one row
+                tflite_codes = tflite_codes[:, :, 0]
             if codes.shape != tflite_codes.shape or not np.array_equal(codes, tflite_codes):
                 same = codes.shape == tflite_codes.shape
                 raise VerifyError(
@@ -107,10 +110,8 @@ def onnx_weight(qdq: ir.Model, name: str, layer: str) -> tuple[NDArray[np.int8],
             if scale is None or scale.const_value is None or value.const_value is None:
                 continue
             codes = np.asarray(value.const_value.numpy())
-            transposed = node.op_type == "MatMul" or (
-                node.op_type == "Gemm" and not node.attributes.get_int("transB", 0)
-            )
-            return codes.T if transposed else codes, np.atleast_1d(np.asarray(scale.const_value.numpy(), np.float32))
+            outputs_first = np.moveaxis(codes, output_axis(node), 0)
+            return outputs_first, np.atleast_1d(np.asarray(scale.const_value.numpy(), np.float32))
     raise VerifyError("the weight is not used in the ONNX file", where=f"layer {layer}", got=name)
 
 
@@ -145,7 +146,7 @@ def _tflite_weight(
     codes = tensor.data
     if operator.kind == "DEPTHWISE_CONV_2D":
         codes = codes.transpose(3, 0, 1, 2)
-    elif operator.kind == "CONV_2D":
+    elif operator.kind in ("CONV_2D", "TRANSPOSE_CONV"):
         codes = codes.transpose(TO_NCHW)
     elif (layout := layouts.get(tensor.name)) is not None:
         codes = layout.to_onnx(codes)

@@ -26,11 +26,11 @@ def conv_transpose(low: Lowering, node: ir.Node) -> None:
     weight = read_weight(node.inputs[1], node)
     source = low.activation(node.inputs[0], node, image_order(low, node))
     inputs, outputs, *kernel = weight.codes.shape
-    if weight.scale.size > 1 and weight.axis != 1:
-        raise ExportError("a weight's scales go along its inputs", where=node_name(node), wanted="along its outputs")
     _, height, width, _ = low.tensors[source].shape
     window = read_window(node, (height, width), tuple(kernel))
     _check(node, window)
+    if weight.scale.size > 1 and weight.axis != 1:
+        raise ExportError("a weight's scales go along its inputs", where=node_name(node), wanted="along its outputs")
     layout = result_layout(low, node)
     size = layout.tensor_shape[1:3]
     padding, computed, start = _crop((height, width), (size[0], size[1]), window)
