@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from edgeq.tflite.read import read_graph
 from edgeq.verify.integers import compare_integers
 
 SEQUENCE, IMAGE, VECTOR = (8, 20), (8, 8, 12), (8,)
-NETWORKS = {
+NETWORKS: dict[str, tuple[tuple[int, ...], str, Callable[[], list[nn.Module]]]] = {
     "sequence": (
         SEQUENCE,
         "RESHAPE TRANSPOSE CONV_2D MAX_POOL_2D DEPTHWISE_CONV_2D RESHAPE TRANSPOSE",
@@ -65,7 +67,8 @@ def test_a_network_of_modules(name: str) -> None:
     for module in model:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(module.weight, -1.5, 1.5)
-            assert module.running_mean is not None and module.running_var is not None
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2)
     samples = {"input": np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)}
