@@ -37,6 +37,8 @@ def minmax_ranges(
         for value in node.outputs
         if value.name and value.dtype == ir.DataType.FLOAT
     ]
+    if not names:  # a network of indices alone
+        return {}
     session = open_session(model, change=partial(_add_reductions, names))
     results = [f"{name}/{kind}" for kind in KINDS for name in names]
     low, high = np.full(len(names), np.inf, np.float32), np.full(len(names), -np.inf, np.float32)

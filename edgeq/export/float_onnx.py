@@ -168,9 +168,7 @@ def _tidy(model: ir.Model) -> ir.Model:
             value.metadata_props[TRANSPOSED] = transposed
         value.doc_string = None
     if any(node.op_type == "Shape" for node in model.graph):  # of a value whose shape the first fold made known
-        from onnx_ir.passes import common
-
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
         simplify(model)
     model.graph.metadata_props.clear()
     model.metadata_props.clear()

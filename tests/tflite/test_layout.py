@@ -149,7 +149,7 @@ def test_one_weight_read_by_two_layers() -> None:
 def test_what_has_no_exact_form_names_its_node(body: str, word: str) -> None:
     constants: dict[str, Constant] = {
         "negative": [0, 0, -1, 0, 0, 0, 0, 0], "size": [1, 3, 9, 13], "w": weights(3, 2, 2, 2),
-        "scales": np.array([1, 1, 1.3, 1.7], np.float32), "e": weights(3, 1, 1),
+        "scales": np.array([1, 1, 1.3, 1.7], np.float32), "e": np.arange(3, dtype=np.float32).reshape(3, 1, 1),
     }  # fmt: skip
     inputs = {"x": (1, 3, 6, 6)}
     with pytest.raises(ExportError, match=word):
