@@ -17,7 +17,7 @@ from edgeq.grid import asymmetric_grid
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.ops import OPERATIONS
 
-__all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values"]
+__all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values", "is_real"]
 
 QMIN, QMAX = -128, 127
 
@@ -62,7 +62,7 @@ def activation_values(model: ir.Model) -> list[ir.Value]:
     for node in model.graph:
         if node.op_type != "Constant":
             values += results_of(node)
-    return [value for value in values if _is_real(value)]
+    return [value for value in values if is_real(value)]
 
 
 def results_of(node: ir.Node) -> Sequence[ir.Value]:
@@ -70,7 +70,8 @@ def results_of(node: ir.Node) -> Sequence[ir.Value]:
     return node.outputs if node.op_type == "Split" else node.outputs[:1]
 
 
-def _is_real(value: ir.Value) -> bool:
+def is_real(value: ir.Value) -> bool:
+    """Whether a value has real numbers, and so a grid: not an index or a truth value."""
     return value.dtype in (None, ir.DataType.FLOAT)
 
 
@@ -105,7 +106,7 @@ def activation_grids(
         if node in inner:
             continue
         row = OPERATIONS[node.op_type]
-        results = [str(value.name) for value in results_of(node) if _is_real(value)]
+        results = [str(value.name) for value in results_of(node) if is_real(value)]
         for name in results:
             groups.find(name)
             if row.fixed_grid is not None:
@@ -125,7 +126,7 @@ def activation_grids(
 
 def _real_inputs(node: ir.Node) -> list[str]:
     """The activations among a node's inputs."""
-    return [str(value.name) for value in node.inputs if value and value.const_value is None and _is_real(value)]
+    return [str(value.name) for value in node.inputs if value and value.const_value is None and is_real(value)]
 
 
 def _group_grid(

@@ -13,17 +13,19 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.errors import ExportError
-from edgeq.export.activations import QMAX, QMIN, ActivationGrid
+from edgeq.export.activations import QMAX, QMIN, ActivationGrid, is_real
 from edgeq.foreign.editor import DEQUANTIZE, QUANTIZE, Editor, dequantizer, float_readers, quantizers, same_grid
+from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.ops import OPERATIONS
-from edgeq.tflite.qdq_values import grid_of, node_name, read_real_constant
+from edgeq.tflite.qdq_values import grid_of, node_name
 
 __all__ = ["Ranges", "name_outputs", "share_grids", "spread_grids", "supply_grids"]
 
 Ranges = Callable[[], dict[str, tuple[float, float]]]
 
 MOVES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Identity", "Dropout", "Gather", "Split",
-         "DepthToSpace", "SpaceToDepth", "Expand", "MaxPool", "Tile", "GlobalMaxPool", "ReduceMax"}  # fmt: skip
+         "DepthToSpace", "SpaceToDepth", "Expand", "MaxPool", "Tile", "GlobalMaxPool", "ReduceMax",
+         "ReduceMin"}  # fmt: skip
 KEEPS = MOVES | {"Relu", "Concat"}
 FUSES = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "MaxPool", "AveragePool"}
 
@@ -115,7 +117,7 @@ def supply_grids(editor: Editor, ranges: Ranges | None) -> None:
 def name_outputs(editor: Editor) -> None:
     """The graph's outputs are what DQ gives."""
     for value in editor.graph.outputs:
-        if dequantizer(value) is None:
+        if dequantizer(value) is None and is_real(value):
             raise ExportError("the output is not quantized", where=f"output {value.name}")
 
 
@@ -135,12 +137,14 @@ def _activations(editor: Editor) -> list[ir.Value]:
     values = list(editor.graph.inputs)
     for node in editor.graph:
         if node.op_type not in (QUANTIZE, DEQUANTIZE):
-            values += [value for value in node.outputs if value.uses() or value.is_graph_output()]
+            values += [value for value in node.outputs if is_real(value) and (value.uses() or value.is_graph_output())]
     return values
 
 
 def _operands(node: ir.Node) -> list[ir.Value]:
-    slots = range(len(node.inputs)) if node.op_type == "Concat" else range(1)
+    slots = range(1)
+    if node.op_type in ("Concat", "Max", "Min", "Where"):
+        slots = range(1 if node.op_type == "Where" else 0, len(node.inputs))
     return [value for slot in slots if (value := node.inputs[slot]) is not None]
 
 
@@ -190,11 +194,5 @@ def _is_fused(value: ir.Value) -> bool:
     uses = value.uses()
     if len(uses) != 1 or value.is_graph_output() or not _fuses(value):
         return False
-    user = next(iter(uses))[0]
-    if user.op_type == "Clip":
-        bounds = [user.inputs[slot] if len(user.inputs) > slot else None for slot in (1, 2)]
-        return all(
-            bound is not None and read_real_constant(bound, user).item() == wanted
-            for bound, wanted in zip(bounds, (0.0, 6.0), strict=True)
-        )
-    return user.op_type == "Relu"
+    user, slot = next(iter(uses))
+    return slot == 0 and bounds_of(user) is not None
