@@ -1,30 +1,23 @@
-"""The range of every activation over a calibration set, by onnxruntime; its calibrators make the histograms."""
+"""The range of every activation over a calibration set: onnxruntime runs the network, what is seen is counted here."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgeq.calibrate.clipping import entropy_range, least_squares_range, percentile_range
+from edgeq.calibrate.histogram import collect_histograms
 from edgeq.calibrate.minmax import minmax_ranges
 from edgeq.calibrate.recipe import CalibrationRecipe
 from edgeq.errors import DataError, ExportError
 from edgeq.progress import Progress, Silent
 
-__all__ = ["calibrate", "least_squares_range"]
-
-CHUNK_BYTES = 128 << 20  # activations held at a time: onnxruntime's calibrators keep what they are given until asked
-LEVELS = 255
-CANDIDATES = 64
+__all__ = ["calibrate"]
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -76,15 +69,16 @@ def _histogram_ranges(
     samples: Mapping[str, NDArray[np.float32]],
     advance: Callable[[int], None],
 ) -> Ranges:
-    count, step = len(next(iter(samples.values()))), _chunk(model)
-    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
-        calibrator = _calibrator(model, recipe, Path(folder))
-        for start in range(0, count, step):
-            part = {name: array[start : start + step] for name, array in samples.items()}
-            with contextlib.redirect_stdout(io.StringIO()):  # its histogram collectors print
-                calibrator.collect_data(_Reader(part))
-            advance(min(step, count - start))
-        return _ranges(calibrator, recipe)
+    ranges: Ranges = {}
+    for name, found in collect_histograms(model, samples, recipe.bins, advance).items():
+        seen = found.counts, found.edges, found.least, found.most
+        if not math.isfinite(found.most - found.least):
+            ranges[name] = found.least, found.most
+        elif recipe.method == "percentile":
+            ranges[name] = percentile_range(*seen, recipe.percentile)
+        else:
+            ranges[name] = entropy_range(*seen) if recipe.method == "entropy" else least_squares_range(*seen)
+    return ranges
 
 
 def _check(model: ir.Model, samples: Mapping[str, NDArray[np.float32]]) -> int:
@@ -105,95 +99,3 @@ def _check(model: ir.Model, samples: Mapping[str, NDArray[np.float32]]) -> int:
     if len(counts) != 1 or not min(counts):
         raise DataError("the calibration set is empty", got=sorted(counts), wanted="one sample or more an input")
     return counts.pop()
-
-
-def _chunk(model: ir.Model) -> int:
-    """How many samples' activations fit the memory set aside for them."""
-    shapes = [node.outputs[0].shape for node in model.graph]
-    total = sum(math.prod(size for size in shape if isinstance(size, int)) for shape in shapes if shape is not None)
-    return max(1, CHUNK_BYTES // max(4 * total, 1))
-
-
-class _Reader:
-    """Samples one by one, as onnxruntime's calibrators ask for them."""
-
-    def __init__(self, samples: Mapping[str, NDArray[np.float32]]) -> None:
-        self._next = self._rows(samples)
-
-    @staticmethod
-    def _rows(samples: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        for i in range(len(next(iter(samples.values())))):
-            yield {name: np.ascontiguousarray(array[i : i + 1]) for name, array in samples.items()}
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        return next(self._next, None)
-
-
-def _calibrator(model: ir.Model, recipe: CalibrationRecipe, folder: Path) -> Any:
-    from onnxruntime.quantization import CalibrationMethod, create_calibrator
-
-    path = folder / "float.onnx"
-    ir.save(model, path)
-    histogram = {"num_bins": recipe.bins, "symmetric": False}  # of the values, not of their magnitudes
-    methods: dict[str, tuple[Any, dict[str, Any]]] = {
-        "entropy": (CalibrationMethod.Entropy, {}),
-        "percentile": (CalibrationMethod.Percentile, {**histogram, "percentile": recipe.percentile}),
-        "mse": (CalibrationMethod.Percentile, histogram),  # for its histograms alone
-    }
-    method, options = methods[recipe.method]
-    return create_calibrator(
-        path,
-        augmented_model_path=str(folder / "augmented.onnx"),
-        calibrate_method=method,
-        extra_options=options,
-    )
-
-
-def _ranges(calibrator: Any, recipe: CalibrationRecipe) -> Ranges:
-    if recipe.method == "mse":
-        histograms: dict[str, Sequence[Any]] = calibrator.collector.get_histogram_dict()
-        return {name: least_squares_range(entry[0], entry[1], entry[2], entry[3]) for name, entry in histograms.items()}
-    with contextlib.redirect_stdout(io.StringIO()):
-        data = calibrator.compute_data()
-    ranges: Ranges = {}
-    for name in data.keys():  # noqa: SIM118  (TensorsData is no dict: iterating it gives other things)
-        low, high = data[name].range_value
-        ranges[name] = (float(np.asarray(low).ravel()[0]), float(np.asarray(high).ravel()[0]))
-    return ranges
-
-
-def least_squares_range(
-    counts: NDArray[np.int64], edges: NDArray[np.float32], least: float, most: float
-) -> tuple[float, float]:
-    """The range whose 8-bit grid has the least mean squared error over a histogram.
-
-    Args:
-        counts: values a bin, [B].
-        edges: of the bins, [B + 1].
-        least, most: the smallest and largest value seen.
-
-    Returns:
-        (low, high): each end pulled in from least and most by the share that costs least, one end after the other.
-    """
-    centres = (edges[:-1].astype(np.float64) + edges[1:]) / 2
-    used = counts > 0
-    centres, weight = centres[used], counts[used].astype(np.float64)
-    low, high = min(float(least), 0.0), max(float(most), 0.0)
-    if not centres.size or high == low:
-        return low, high
-    shares = np.linspace(1 / CANDIDATES, 1, CANDIDATES)
-    for _ in range(2):
-        if high > 0:
-            highs = shares * max(float(most), 0.0)
-            high = float(highs[np.argmin([_error(centres, weight, low, item) for item in highs])])
-        if low < 0:
-            lows = shares * min(float(least), 0.0)
-            low = float(lows[np.argmin([_error(centres, weight, item, high) for item in lows])])
-    return low, high
-
-
-def _error(centres: NDArray[np.float64], weight: NDArray[np.float64], low: float, high: float) -> float:
-    step = (high - low) / LEVELS
-    clipped = np.clip(centres, low, high)
-    rounded = np.rint(clipped / step) * step
-    return float((weight * (centres - rounded) ** 2).sum())

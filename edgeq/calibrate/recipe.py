@@ -17,10 +17,11 @@ class CalibrationRecipe:
     """How activations get their ranges.
 
     Attributes:
-        method: ``minmax``, ``percentile`` and ``entropy`` are onnxruntime's; ``mse`` works on its histograms.
+        method: ``minmax``: all that was seen; ``percentile``: the share of that name; ``entropy``: the least
+            divergence of the distribution; ``mse``: the least mean squared error of clipping and rounding.
         samples: training images looked at, evenly spread over a seeded permutation; all of them when there are fewer.
         percentile: share of the values that ``percentile`` keeps, in percent.
-        bins: of the histograms of ``percentile`` and ``mse``.
+        bins: the most that a histogram has; of all methods but ``minmax``.
         description: for people.
     """
 
