@@ -46,8 +46,8 @@ class Histogram:
     @property
     def edges(self) -> NDArray[np.float64]:
         """Of the bins, [B + 1]."""
-        edges: NDArray[np.float64] = (self.first + np.arange(len(self.counts) + 1)) * 2.0**self.exponent
-        return edges
+        numbers = np.arange(self.first, self.first + len(self.counts) + 1, dtype=np.float64)
+        return np.ldexp(numbers, self.exponent)
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count more values, of any shape."""
