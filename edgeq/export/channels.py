@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid
-from edgeq.export.fold import along_outputs, bias_place, output_axis, step_repeats
+from edgeq.export.layer_parts import along_outputs, bias_place, output_axis, step_repeats
 from edgeq.grid import QuantizedWeight
 
 __all__ = ["INT32_MAX", "settle_channels"]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
-from edgeq.export.fold import bias_place, drop_unused_initializers, output_axis, step_repeats
+from edgeq.export.fold import drop_unused_initializers
+from edgeq.export.layer_parts import bias_place, output_axis, step_repeats
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.gelu import find_gelus

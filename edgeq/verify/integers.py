@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import VerifyError
-from edgeq.export.fold import output_axis
+from edgeq.export.layer_parts import output_axis
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.layout import TO_NCHW, Layout
 from edgeq.tflite.model import Graph, Operator

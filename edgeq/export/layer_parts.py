@@ -1,0 +1,58 @@
+"""Where a layer of the ONNX graph has its outputs, its steps and its bias."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+__all__ = ["along_outputs", "bias_place", "output_axis", "step_repeats"]
+
+
+def output_axis(node: ir.Node) -> int:
+    """The axis of a layer's weight along which its outputs are, and so its steps.
+
+    A MatMul's and a Gemm's without transB are [I, O]; a transposed convolution's is [I, O / groups, ...], which makes
+    its first axis the outputs' where each channel is a group.
+    """
+    if node.op_type == "ConvTranspose":
+        return 0 if _is_depthwise(node) else 1
+    return 0 if node.op_type == "Conv" or node.attributes.get_int("transB", 0) == 1 else 1
+
+
+def step_repeats(node: ir.Node) -> int:
+    """How often a layer's steps are repeated to make one an output channel: the groups of a transposed convolution."""
+    return node.attributes.get_int("group", 1) if node.op_type == "ConvTranspose" and output_axis(node) else 1
+
+
+def _is_depthwise(node: ir.Node) -> bool:
+    """Whether each input channel of a transposed convolution is a group with one output."""
+    shape = (node.inputs[1].shape if node.inputs[1] is not None else None) or (0, 0)
+    return shape[1] == 1 and shape[0] == node.attributes.get_int("group", 1)
+
+
+def along_outputs(values: NDArray[Any], ndim: int, axis: int) -> NDArray[Any]:
+    """A value or one an output channel, shaped to multiply a weight of ``ndim`` dimensions."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def bias_place(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """Where a layer's bias is: its third input, or for a MatMul the constant [O] of the Add that alone reads it."""
+    if node.op_type != "MatMul":
+        return (node, 2) if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    product, stored = node.outputs[0], node.inputs[1]
+    uses = list(product.uses())
+    if len(uses) != 1 or product.is_graph_output() or uses[0][0].op_type != "Add":
+        return None
+    add, slot = uses[0]
+    bias, weight = _stored(add.inputs[1 - slot]), _stored(stored)
+    fits = bias is not None and weight is not None and bias.shape == weight.shape[1:] and weight.ndim == 2
+    return (add, 1 - slot) if fits else None
+
+
+def _stored(value: ir.Value | None) -> NDArray[Any] | None:
+    return None if value is None or value.const_value is None else np.asarray(value.const_value.numpy())
