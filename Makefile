@@ -20,7 +20,7 @@ DOCS_STAMP := $(VENV)/.edgeq-docs
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
+.PHONY: networks help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +55,15 @@ smoke: dist ## install both outside the checkout and use them in an empty folder
 bench: $(DEV_STAMP) ## what the regularizer adds to a training step, and what an export costs
 	$(BIN)/python tests/benchmarks/bench_regularizer.py
 	$(BIN)/python tests/benchmarks/bench_export.py
+
+# The board's own interpreter needs numpy 1 and Python 3.11, so it has an environment of its own, where there is one.
+OLD_RUNTIME := $(VENV)/tflite-runtime
+
+networks: $(DEV_STAMP) ## every built-in network through export and every runtime, into docs/results
+	if command -v python3.11 >/dev/null && [ ! -x $(OLD_RUNTIME)/bin/python ]; then \
+	    python3.11 -m venv $(OLD_RUNTIME) && $(OLD_RUNTIME)/bin/pip install --quiet 'numpy<2' 'tflite-runtime>=2.14'; fi
+	[ ! -x $(OLD_RUNTIME)/bin/python ] || export EDGEQ_TFLITE_RUNTIME_PYTHON=$(abspath $(OLD_RUNTIME)/bin/python); \
+	    $(BIN)/python tests/benchmarks/networks.py
 
 # Debian's names; the bench under QEMU needs a qemu-user that takes -plugin, as Debian 12's does.
 QEMU_PACKAGES := qemu-user gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross \

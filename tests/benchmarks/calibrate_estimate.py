@@ -38,7 +38,7 @@ PHONE = "Pixel 3a, XNNPACK's README, March 2020"
 BOARD = "Raspberry Pi 2, XNNPACK's README, February 2022"
 MODELS = {
     "mobilenet_v1": ["--model", "mobilenet_v1", "--classes", "1001"],
-    "mobilenet_v2": ["--model", f"{Path(__file__).with_name('mobilenet_v2.py')}:mobilenet_v2"],
+    "mobilenet_v2": ["--model", "mobilenet_v2", "--classes", "1000"],
 }
 
 
