@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["load_grid", "put_codes", "quantized_layers", "require_exported", "save_grid", "snap"]
 
 
+SHOWN = 3  # names in a message
 HEADER = "grid"  # one key for both facts: safetensors writes several in an order that changes from run to run
 
 
@@ -83,10 +84,18 @@ def snap(
 
     Raises:
         ExportError: there is no such layer, or a weight is NaN or infinite; names the layer.
+        ModelError: ``scales`` has a name that no layer of the network has.
     """
     import torch
 
     layers = quantized_layers(model)
+    if unknown := sorted(scales.keys() - layers.keys()):
+        raise ModelError(
+            "scales of layers that the network has not",
+            got=", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""),
+            wanted=f"names such as {next(iter(layers))}",
+            remedy="a training wrapper may have put its own name before them",
+        )
     table: dict[str, QuantizedWeight] = {}
     for name, module in layers.items():
         weight: Any = module.weight

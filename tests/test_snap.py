@@ -59,6 +59,15 @@ def test_a_weight_that_is_no_number_names_its_layer_and_nothing_is_changed(value
     assert torch.equal(net[0].weight, before)  # type: ignore[arg-type]
 
 
+def test_scales_of_unknown_layers_are_refused_by_name_and_nothing_is_changed() -> None:
+    net = network()
+    before = net[0].weight.detach().clone()  # type: ignore[operator]
+    scales = {f"net.{name}": np.ones(1, np.float32) for name in ("0", "3", "4", "5")}
+    with pytest.raises(ModelError, match=r"got net\.0, net\.3, net\.4 and 1 more, wanted names such as 0\)"):
+        snap(net, Grid(8), scales={"0": np.ones(1, np.float32), **scales})
+    assert torch.equal(net[0].weight, before)  # type: ignore[arg-type]
+
+
 def test_layers_that_share_a_weight_count_once() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     net[1].weight = net[0].weight
