@@ -31,11 +31,15 @@ Examples:
   edgeq targets
   edgeq targets show cortex-a75""",
 )
+@output_options
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, as_json: bool, quiet: bool, verbose: bool) -> None:
     """List the devices edgeq knows, or show one."""
+    given = {"as_json": as_json, "quiet": quiet, "verbose": verbose}
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_command, as_json=False, quiet=False, verbose=False)
+        ctx.invoke(list_command, **given)
+    elif any(given.values()):
+        raise click.UsageError(f"Give the options after {ctx.invoked_subcommand}: edgeq targets show NAME --json.")
 
 
 @command.command("list", epilog="Example: edgeq targets list --json")

@@ -41,3 +41,12 @@ def test_the_json_has_each_cost_with_its_source() -> None:
     assert len(found["costs"]) == len(load_target("cortex-a7").costs)
     assert all(row["source"] and row["cycles"] for row in found["costs"])
     assert found["pipeline"]["in_order"] is True
+
+
+def test_the_group_alone_takes_the_options_of_list() -> None:
+    alone = CliRunner().invoke(command, ["--json"])
+    assert alone.exit_code == 0, alone.output
+    assert json.loads(alone.stdout) == json.loads(CliRunner().invoke(command, ["list", "--json"]).stdout)
+    ended = CliRunner().invoke(command, ["--json", "show", "cortex-a75"])
+    assert ended.exit_code == 2
+    assert "after show" in ended.stderr
