@@ -73,8 +73,13 @@ class Result(abc.ABC):
 
 
 def as_text(summary: Summary) -> str:
-    """Columns of plain text."""
-    return "\n".join(_table_text(part) if isinstance(part, Table) else part for part in summary)
+    """Columns of plain text, an empty line above a title."""
+    text = "\n".join(_above(part) + _table_text(part) if isinstance(part, Table) else part for part in summary)
+    return text.removeprefix("\n")
+
+
+def _above(part: Table) -> str:
+    return "\n" if part.title else ""
 
 
 def _table_text(part: Table) -> str:

@@ -8,21 +8,22 @@ be rounded afterwards.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgeq.manifest import mean_distance
-from edgeq.progress import Progress
+from edgeq.display.progress import ProgressLike, resolve_progress
+from edgeq.display.summary import Result, Summary, table
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.reproduce.seeds import accuracy, distance, figures, mean_text, nulls
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["Comparison", "ComparisonRow", "compare_methods", "make_comparison", "method_runs"]
 
 METHODS: Final = ("periodic", "straight-through", "post-training")
 BITS: Final = (8, 4, 2)
+FLOAT_BITS: Final = 32
 FINE_TUNING_RATE: Final = 0.02
 
 Method = Literal["periodic", "straight-through", "post-training"]
@@ -51,7 +52,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Result):
     """All methods at all bits.
 
     Attributes:
@@ -68,12 +69,26 @@ class Comparison:
     rows: tuple[ComparisonRow, ...]
     failures: dict[str, str]
 
+    def summary(self) -> Summary:
+        rows = []
+        for row in self.rows:
+            cells = [row.method, str(row.bits), mean_text(row.before)]
+            if row.bits < FLOAT_BITS:
+                cells += [mean_text(row.snapped), mean_text(row.tflite), mean_text(row.distance, 4)]
+                cells.append(mean_text(row.tflite_bytes, 0))
+            rows.append(cells + [""] * (7 - len(cells)))
+        columns = ["method", "bits", "before the snap, %", "snapped, %", "TFLite, %", "distance", "bytes"]
+        tuned, seeds = self.fine_tuning_epochs, len(self.seeds)
+        title = f"{self.epochs} epochs, then {tuned} for each row; mean of {seeds} seed(s)"
+        failed = [f"failed  {name}: {line}" for name, line in self.failures.items()]
+        return (table(title, columns, rows, right={1, 2, 3, 4, 5, 6}), *failed)
+
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; figures of failed runs are null."""
+        """All figures of all seeds; those of failed runs are null."""
         result = dataclasses.asdict(self)
         for row in result["rows"]:
             for key in ("before", "snapped", "tflite", "distance"):
-                row[key] = [None if math.isnan(value) else value for value in row[key]]
+                row[key] = nulls(row[key])
         return result
 
 
@@ -113,8 +128,8 @@ def method_runs(
 
 
 def compare_methods(
-    data: str,
-    out: Path,
+    data: str | Path = "digits",
+    out: str | Path = "out/methods",
     *,
     model: str = "resnet20",
     epochs: int = 100,
@@ -125,52 +140,46 @@ def compare_methods(
     bits: Sequence[int] = BITS,
     jobs: int = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Comparison:
-    """Build what is not built yet, and compare.
+    """Build what is not built yet, and compare: ``edgeq reproduce methods``.
 
     Args:
-        data: as for ``edgeq build``.
-        out: the sweep's folder; a second call goes on there.
+        data: as for :func:`edgeq.build`.
+        out: the folder of the runs; a second call goes on there.
         model: the network.
-        epochs, fine_tuning_epochs, seeds, bits: as for :func:`method_runs`.
+        epochs: of the training without a grid.
+        fine_tuning_epochs: of each training after it.
         batch_size, cutout: of all trainings.
+        seeds: of the repetitions.
+        bits: to compare at.
         jobs: builds at a time.
         device: what trains.
-        progress: shown.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:
         RecipeError: the folder is of another sweep.
     """
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
-    recipe = Recipe(model=model, data=DataRecipe(path=data), train=train)
+    recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
     runs = method_runs(recipe, epochs, fine_tuning_epochs, seeds, bits)
-    sweep = run_sweep(runs, out, jobs=jobs, progress=progress)
+    with resolve_progress(progress) as shown:
+        sweep = run_sweep(runs, Path(out), jobs=jobs, progress=shown)
     return make_comparison(sweep, epochs, fine_tuning_epochs, tuple(seeds), tuple(bits))
 
 
 def make_comparison(sweep: Sweep, epochs: int, tuned: int, seeds: tuple[int, ...], bits: tuple[int, ...]) -> Comparison:
-    rows = [_row(sweep, "float", 32, "float", seeds)]
+    """The comparison of a sweep that has run."""
+    rows = [_row(sweep, "float", FLOAT_BITS, "float", seeds)]
     rows += [_row(sweep, method, width, f"{method}-{width}bit", seeds) for width in bits for method in METHODS]
     return Comparison(epochs, tuned, seeds, tuple(rows), dict(sweep.failures))
 
 
 def _row(sweep: Sweep, method: str, bits: int, name: str, seeds: Sequence[int]) -> ComparisonRow:
-    manifests = [sweep.manifests.get(f"{name}-seed{seed}") for seed in seeds]
-
-    def accuracy(key: str) -> tuple[float, ...]:
-        return tuple(math.nan if found is None else float(found["accuracy"][key]) for found in manifests)
-
-    return ComparisonRow(
-        method,
-        bits,
-        accuracy("float"),
-        accuracy("snapped"),
-        accuracy("tflite"),
-        tuple(math.nan if found is None else mean_distance(found["layers"]) for found in manifests),
-        tuple(
-            next(int(item["bytes"]) for item in found["artifacts"] if item["path"] == "model.tflite")
-            for found in manifests
-            if found is not None
-        ),
+    before, snapped, tflite, distances = (
+        figures(sweep, name, seeds, figure)
+        for figure in (accuracy("float"), accuracy("snapped"), accuracy("tflite"), distance)
     )
+    manifests = [sweep.manifests[key] for seed in seeds if (key := f"{name}-seed{seed}") in sweep.manifests]
+    sizes = [item["bytes"] for found in manifests for item in found["artifacts"] if item["path"] == "model.tflite"]
+    return ComparisonRow(method, bits, before, snapped, tflite, distances, tuple(sizes))

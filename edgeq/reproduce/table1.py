@@ -5,9 +5,11 @@ Source: Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantizat
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
+from edgeq.display.summary import Result, Summary, table
 from edgeq.targets import DataType, PeakKey, Target, board_watts, load_target, peak_ops
 
 __all__ = ["PeakRow", "Table1", "Table1Row", "reproduce_table1"]
@@ -65,7 +67,7 @@ class PeakRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Table1:
+class Table1(Result):
     """Table 1 twice.
 
     Attributes:
@@ -86,9 +88,42 @@ class Table1:
         )
     )
 
+    def summary(self) -> Summary:
+        printed = [
+            [row.target, _number(row.cores), _number(row.ghz), _number(row.watts), *map(_number, row.gops.values())]
+            for row in self.printed
+        ]
+        corrected = [
+            [
+                row.target,
+                row.data_type,
+                row.instruction,
+                _range(row.gmacs, row.gmacs_high),
+                _range(row.gops, row.gops_high),
+                _number(row.printed_gops),
+                _number(row.gops_per_watt),
+            ]
+            for row in self.corrected
+        ]
+        columns = ["", "type", "instruction", "GMAC/s", "Gops", "printed", "Gops/W"]
+        return (
+            table(
+                "Table 1 as printed, peak Gops",
+                ["", "cores", "GHz", "W", "fp32", "fp16", "int8"],
+                printed,
+                right=set(range(1, 7)),
+            ),
+            table("Counted alike: two operations a multiply-accumulate", columns, corrected, right={3, 4, 5, 6}),
+            *self.notes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Both tables and the notes."""
+        return dataclasses.asdict(self)
+
 
 def reproduce_table1() -> Table1:
-    """Compute the table from the targets that ship with edgeq.
+    """Compute the table from the targets that ship with edgeq: ``edgeq reproduce table1``.
 
     Raises:
         RecipeError: one of their files is damaged.
@@ -141,3 +176,11 @@ def _corrected(target: Target, key: PeakKey) -> PeakRow | None:
         printed_gops=_printed_gops(target, key),
         source=figure.source,
     )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _range(low: float, high: float) -> str:
+    return _number(low) if low == high else f"{_number(low)} to {_number(high)}"

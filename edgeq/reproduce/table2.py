@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgeq.manifest import mean_distance
-from edgeq.progress import Progress
+from edgeq.display.progress import ProgressLike, resolve_progress
+from edgeq.display.summary import Result, Summary, table
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.reproduce.seeds import accuracy, distance, figures, mean_text, nulls
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["PAPER_DEFAULT", "SETTINGS", "Setting", "Table2", "Table2Row", "reproduce_table2", "table2_runs"]
@@ -85,7 +86,7 @@ class Table2Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table2:
+class Table2(Result):
     """The table with the paper's figures beside.
 
     Attributes:
@@ -116,19 +117,32 @@ class Table2:
             "4_and_2_bits_collapse": all(by["dynamic", bits, 0.001] < 10 + CHANCE_MARGIN for bits in (4, 2)),
         }
 
+    def summary(self) -> Summary:
+        rows = []
+        for row in self.rows:
+            setting = row.setting
+            cells = (
+                ["default", "", ""]
+                if setting is None
+                else [setting.schedule, str(setting.bits), f"{setting.amplitude:g}"]
+            )
+            here, before = f"{row.mean:.2f}", mean_text(row.unrounded)
+            rows.append([*cells, f"{row.paper:.2f}", here, before, mean_text(row.distance, 3)])
+        columns = ["amplitude is", "bits", "a", "paper, %", "here, %", "before the snap, %", "distance"]
+        title = f"Table 2: accuracy after the snap, {self.epochs} epochs, mean of {len(self.seeds)} seed(s)"
+        claims = [f"{'yes' if shown else 'no '}  {claim.replace('_', ' ')}" for claim, shown in self.shape.items()]
+        failed = [f"failed  {name}: {line}" for name, line in self.failures.items()]
+        return (table(title, columns, rows, right={1, 2, 3, 4, 5, 6}), *claims, *failed)
+
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; a diverged run's figures are null."""
-
-        def plain(values: Sequence[float]) -> list[float | None]:
-            return [None if math.isnan(value) else value for value in values]
-
+        """All figures of all seeds; a diverged run's are null."""
         rows = [
             {
                 **({"schedule": None} if row.setting is None else dataclasses.asdict(row.setting)),
                 "paper": row.paper,
-                "unrounded": plain(row.unrounded),
-                "snapped": plain(row.snapped),
-                "distance": plain(row.distance),
+                "unrounded": nulls(row.unrounded),
+                "snapped": nulls(row.snapped),
+                "distance": nulls(row.distance),
                 "mean": row.mean,
             }
             for row in self.rows
@@ -169,50 +183,43 @@ def table2_runs(recipe: Recipe, epochs: int, seeds: Sequence[int]) -> list[Run]:
 
 
 def reproduce_table2(
-    data: str,
-    out: Path,
+    data: str | Path,
+    out: str | Path = "out/table2",
     *,
     model: str = "resnet20",
     epochs: int = 100,
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Table2:
-    """Train what is not trained yet, and make the table.
+    """Train what is not trained yet, and make the table: ``edgeq reproduce table2``.
 
     Args:
-        data: as for ``edgeq build``.
-        out: the sweep's folder; a second call goes on there.
+        data: CIFAR-10, as for :func:`edgeq.build`.
+        out: the folder of the runs; a second call goes on there.
         model: the network.
-        epochs, seeds: of the runs.
+        epochs: of each run; the paper has 100.
+        seeds: of the repetitions.
         jobs: trainings at a time.
         device: what trains.
-        progress: shown.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:
         RecipeError: the folder is of another sweep.
     """
-    recipe = Recipe(model=model, data=DataRecipe(path=data), train=TrainRecipe(device=device))
-    sweep = run_sweep(table2_runs(recipe, epochs, seeds), out, jobs=jobs, progress=progress)
+    recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=TrainRecipe(device=device))
+    with resolve_progress(progress) as shown:
+        sweep = run_sweep(table2_runs(recipe, epochs, seeds), Path(out), jobs=jobs, progress=shown)
     return make_table2(sweep, epochs, tuple(seeds))
 
 
 def make_table2(sweep: Sweep, epochs: int, seeds: tuple[int, ...]) -> Table2:
     """The table of a sweep that has run."""
-
-    def figures(name: str, key: str) -> tuple[float, ...]:
-        manifests = [sweep.manifests.get(f"{name}-seed{seed}") for seed in seeds]
-        return tuple(math.nan if found is None else float(found["accuracy"][key]) for found in manifests)
-
-    def distances(name: str) -> tuple[float, ...]:
-        manifests = [sweep.manifests.get(f"{name}-seed{seed}") for seed in seeds]
-        return tuple(math.nan if found is None else mean_distance(found["layers"]) for found in manifests)
-
-    rows = [Table2Row(None, PAPER_DEFAULT, figures("default", "float"), (), ())]
+    rows = [Table2Row(None, PAPER_DEFAULT, figures(sweep, "default", seeds, accuracy("float")), (), ())]
     for setting in SETTINGS:
-        name = setting.name
-        rows.append(
-            Table2Row(setting, setting.paper, figures(name, "float"), figures(name, "snapped"), distances(name))
+        unrounded, snapped, distances = (
+            figures(sweep, setting.name, seeds, figure) for figure in (accuracy("float"), accuracy("snapped"), distance)
         )
+        rows.append(Table2Row(setting, setting.paper, unrounded, snapped, distances))
     return Table2(epochs, seeds, tuple(rows), dict(sweep.failures))

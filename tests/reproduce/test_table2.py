@@ -75,6 +75,17 @@ def test_a_diverged_run_is_null_in_json_and_counts_as_nothing() -> None:
     row = json.loads(json.dumps(table.to_dict(), allow_nan=False))["rows"][1]
     assert row["snapped"] == [None]
     assert (table.rows[1].mean, table.shape["dynamic_beats_fixed"]) == (0, True)
+    assert ["fixed", "8", "0.1", "29.26", "0.00", "failed", "failed"] in list(map(str.split, str(table).splitlines()))
+    assert str(table).endswith("failed  fixed-8bit-0.1-seed0: training diverged")
+
+
+def test_the_table_is_shown_beside_the_papers() -> None:
+    table = make_table2(papers_sweep(**{"dynamic-8bit-0.01": 58.0}), 100, (0,))
+    lines = list(map(str.split, str(table).splitlines()))
+    assert ["dynamic", "8", "0.01", "74.14", "58.00", "59.00", "0.175"] in lines
+    assert ["default", "84.72", "84.72", "84.72"] in lines
+    assert ["no", "dynamic", "beats", "fixed"] in lines
+    assert '<td style="text-align: right">74.14</td>' in table._repr_html_()
 
 
 def test_every_method_starts_from_its_seeds_float_network() -> None:
@@ -93,3 +104,9 @@ def test_the_comparison_reads_the_manifests() -> None:
     assert rows["float", 32].before == (91,)
     assert (rows["periodic", 4].tflite, rows["periodic", 4].tflite_bytes) == ((87,), (5,))
     assert math.isnan(rows["straight-through", 4].tflite[0])
+    comparison = make_comparison(sweep, 100, 8, (0,), (4,))
+    lines = list(map(str.split, str(comparison).splitlines()))
+    assert ["float", "32", "91.00"] in lines
+    assert ["periodic", "4", "89.00", "88.00", "87.00", "0.1750", "5"] in lines
+    assert ["straight-through", "4", *["failed"] * 4] in lines
+    assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))["rows"][2]["tflite"] == [None]
