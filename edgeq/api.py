@@ -6,9 +6,7 @@ What they promise beyond their docstrings: outputs are written whole or not at a
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgeq.bench.artifact import BenchRequest, BenchResult
+    from edgeq.bench.board import Measured
+    from edgeq.bench.result import Emulation
     from edgeq.grid import QuantizedWeight
     from edgeq.inspection import Inspection
     from edgeq.posttraining import CalibrationData, ExportRequest
@@ -305,9 +305,9 @@ def report(
     """
     from edgeq.report.redraw import PAGE, redraw
 
-    with resolve_progress(progress) as shown, _saved(bench) as path:
+    with resolve_progress(progress) as shown:
         shown.stage("Report")
-        manifest = redraw(Path(folder), path)
+        manifest = redraw(Path(folder), *_benched(bench))
     return ReportResult(Path(folder) / PAGE, manifest)
 
 
@@ -348,16 +348,15 @@ def _path_or_model(model: str | Path | onnx.ModelProto) -> Path | onnx.ModelProt
     return Path(model) if isinstance(model, str) else model
 
 
-@contextmanager
-def _saved(found: str | Path | BenchResult | None) -> Iterator[Path | None]:
-    """The file of a bench's result."""
-    if found is None or isinstance(found, str | Path):
-        yield None if found is None else Path(found)
-        return
-    with tempfile.TemporaryDirectory(prefix="edgeq-report-") as folder:
-        path = Path(folder) / "bench.json"
-        path.write_text(found.to_json(), encoding="utf-8")
-        yield path
+def _benched(bench: str | Path | BenchResult | None) -> tuple[Sequence[Emulation | Measured], Path | None]:
+    """What a bench found, and where that stands."""
+    if bench is None:
+        return (), None
+    if isinstance(bench, str | Path):
+        from edgeq.bench.results_file import read_bench
+
+        return read_bench(Path(bench)), Path(bench)
+    return (*bench.results, *bench.compared), bench.artifact
 
 
 def _artifact(artifact: str | Path | BuildResult | ExportResult | ConvertResult) -> Path:

@@ -9,8 +9,7 @@
     └── VerifyError   two runtimes, or two files, that should agree and do not
 
 Each is one line: what went wrong, where, what was found, what was expected, what to do. The command line prints it
-after
-``edgeq: error:`` and exits with 1. Anything else that escapes is a bug in edgeq and keeps its traceback.
+after ``edgeq: error:`` and exits with 1. Anything else that escapes is a bug in edgeq and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 from edgeq import __version__
 from edgeq.errors import FormatError
 from edgeq.grid import QuantizedWeight
+from edgeq.json_file import read_json
 from edgeq.whole_file import write_whole
 
 __all__ = [
@@ -81,14 +82,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Read a manifest.
 
     Raises:
-        FormatError: unreadable, no JSON, or of a schema this edgeq does not know.
+        FormatError: unreadable, too large, no JSON, or of a schema this edgeq does not know.
     """
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError("cannot be read", where=path, got=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError("is no JSON", where=path, got=error) from error
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         raise FormatError("is a manifest of another schema", where=path, got=got, wanted=SCHEMA)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgeq.bench.result import Emulation
 from edgeq.errors import FormatError, VerifyError
+from edgeq.json_file import read_json
 from edgeq.whole_file import write_whole
 
 __all__ = ["ALLOWED_RISE", "check_baseline", "read_baseline", "write_baseline"]
@@ -54,12 +54,7 @@ def read_baseline(path: Path) -> dict[str, int]:
     Raises:
         FormatError: unreadable, or no baseline.
     """
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError("the baseline cannot be read", where=path, got=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError("the baseline is no JSON", where=path, got=error) from error
+    document = read_json(path)
     table = document.get("instructions") if isinstance(document, dict) and document.get("schema") == SCHEMA else None
     if not isinstance(table, dict) or not all(type(value) is int and value > 0 for value in table.values()):
         raise FormatError("is no baseline", where=path, wanted=f"schema {SCHEMA} and instructions by lane")

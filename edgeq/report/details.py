@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeq.errors import FormatError, RecipeError
-from edgeq.recipe import table_to_dataclass
+from edgeq.errors import FormatError
+from edgeq.json_file import from_table, read_json
 from edgeq.report.content import Details, Disagreement
 from edgeq.report.thumbnails import thumbnail_uri
 
@@ -25,18 +25,13 @@ __all__ = [
     "MOST_SHOWN",
     "SCHEMA",
     "finite_history",
-    "from_table",
     "gather_details",
     "read_details",
-    "read_json",
     "write_details",
 ]
 
 SCHEMA = 1
 MOST_SHOWN = 24
-MOST_BYTES = 64 << 20
-
-_T = TypeVar("_T")
 
 
 def gather_details(data: ImageData, found: Verification, history: Sequence[EpochLog], command: str) -> Details:
@@ -87,34 +82,10 @@ def read_details(path: Path) -> Details:
     """Read a ``report.json`` from outside.
 
     Raises:
-        FormatError: it cannot be read, is larger than 64 MiB, or is not what :func:`write_details` writes.
+        FormatError: it cannot be read, is too large, or is not what :func:`write_details` writes.
     """
-    table = read_json(path, MOST_BYTES)
+    table = read_json(path)
     if not isinstance(table, dict) or table.get("schema") != SCHEMA:
         got = table.get("schema") if isinstance(table, dict) else type(table).__name__
         raise FormatError("has another schema", where=path, got=got, wanted=SCHEMA)
     return from_table(Details, table, path)
-
-
-def read_json(path: Path, most_bytes: int) -> Any:
-    """A JSON document of bounded size.
-
-    Raises:
-        FormatError: it cannot be read, is too large, or is no JSON.
-    """
-    try:
-        if path.stat().st_size > most_bytes:
-            raise FormatError("is too large", where=path, wanted=f"at most {most_bytes:,} bytes")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError("cannot be read", where=path, got=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError("is no JSON", where=path, got=error) from error
-
-
-def from_table(cls: type[_T], table: Mapping[str, Any], path: Path) -> _T:
-    """:func:`edgeq.recipe.table_to_dataclass` for a file of ours, whose faults are those of a format."""
-    try:
-        return table_to_dataclass(cls, dict(table), where=str(path))
-    except RecipeError as error:
-        raise FormatError(error.what, where=error.where, got=error.got, wanted=error.wanted) from error

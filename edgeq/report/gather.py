@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgeq.errors import FormatError
 from edgeq.grid import QuantizedWeight, broadcast_step
+from edgeq.json_file import from_table
 from edgeq.report.content import BenchedLane, Details, LayerView, ReportInput
-from edgeq.report.details import from_table, read_details
+from edgeq.report.details import read_details
 from edgeq.verify.report import LayerParity
 
 if TYPE_CHECKING:

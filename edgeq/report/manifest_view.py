@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.errors import FormatError
-from edgeq.report.details import from_table
+from edgeq.json_file import from_table
 
 __all__ = ["check_manifest"]
 

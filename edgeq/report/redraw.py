@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeq.errors import FormatError
 from edgeq.manifest import artifact_entries, read_manifest, write_manifest
@@ -11,17 +12,22 @@ from edgeq.report.gather import gather_report
 from edgeq.report.manifest_view import check_manifest
 from edgeq.report.page import render_report
 
+if TYPE_CHECKING:
+    from edgeq.bench.board import Measured
+    from edgeq.bench.result import Emulation
+
 __all__ = ["PAGE", "redraw"]
 
 PAGE = "report.html"
 
 
-def redraw(folder: Path, bench: Path | None = None) -> dict[str, Any]:
+def redraw(folder: Path, found: Sequence[Emulation | Measured] = (), where: Path | None = None) -> dict[str, Any]:
     """Write ``report.html`` anew, and its fingerprint into the manifest; both or neither.
 
     Args:
         folder: what ``edgeq build``, ``export`` or ``quantize`` left.
-        bench: what ``edgeq bench --save`` wrote; its figures go into the manifest, too.
+        found: of a bench; its figures go into the manifest, too.
+        where: they come from; named where they are of another artifact.
 
     Returns:
         The manifest.
@@ -31,16 +37,13 @@ def redraw(folder: Path, bench: Path | None = None) -> dict[str, Any]:
     """
     manifest = read_manifest(folder / "manifest.json")
     check_manifest(manifest, folder / "manifest.json")
-    results = []
-    if bench is not None:
+    if found:
         from edgeq.bench.record import with_results
-        from edgeq.bench.results_file import read_bench
 
-        found = read_bench(bench)
         built = {item.get("sha256") for item in manifest.get("artifacts", [])}
-        results = [item for item in found if item.sha256 in built] or found  # a second artifact is not of this page
-        manifest = with_results(manifest, results, bench)
-    page = render_report(gather_report(folder, manifest, results))
+        found = [item for item in found if item.sha256 in built] or found  # a second artifact is not of this page
+        manifest = with_results(manifest, found, where or folder)
+    page = render_report(gather_report(folder, manifest, found))
     parts = {name: folder / f".{name}.part" for name in (PAGE, "manifest.json")}
     try:
         parts[PAGE].write_text(page, encoding="utf-8")
