@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeq.display.summary import Result, Summary, Table, table
+from edgeq.manifest import mean_distance
 
 if TYPE_CHECKING:
     from edgeq.verify.report import Verification
@@ -16,26 +17,22 @@ __all__ = ["BuildResult", "ConvertResult", "ExportResult", "ReportResult", "Trai
 
 
 @dataclass(frozen=True, slots=True)
-class BuildResult(Result):
-    """A finished build.
-
-    Attributes:
-        out: the output folder.
-        manifest: what its ``manifest.json`` says.
-        verification: what was compared, in full.
-        notes: what the user should know of the conversion.
-    """
-
+class _Folder(Result):
     out: Path
-    manifest: dict[str, Any]
-    verification: Verification = field(repr=False)
-    notes: tuple[str, ...] = ()
+    manifest: dict[str, Any] = field(repr=False)
 
     @property
-    def accuracy(self) -> dict[str, float]:
-        """``float``, ``snapped``, ``onnx`` and ``tflite``, in percent of the test images."""
-        return {name: self.manifest["accuracy"][name] for name in ("float", "snapped", "onnx", "tflite")}
+    def grid(self) -> Path:
+        """The integer codes and steps."""
+        return self.out / "grid.safetensors"
 
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest."""
+        return self.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Artifact(_Folder):
     @property
     def tflite(self) -> Path:
         """The TFLite file."""
@@ -45,6 +42,31 @@ class BuildResult(Result):
     def onnx(self) -> Path:
         """The QDQ ONNX file."""
         return self.out / "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult(_Artifact):
+    """A finished build.
+
+    Attributes:
+        out: the output folder.
+        manifest: what its ``manifest.json`` says.
+        verification: what was compared, in full.
+        notes: what the user should know of the conversion.
+    """
+
+    verification: Verification = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """``float``, ``snapped``, ``onnx`` and ``tflite``, in percent of the test images."""
+        return {name: self.manifest["accuracy"][name] for name in ("float", "snapped", "onnx", "tflite")}
+
+    @property
+    def checkpoint(self) -> Path:
+        """The float weights before the snap."""
+        return self.out / "checkpoint.safetensors"
 
     def summary(self) -> Summary:
         accuracy, parity = self.manifest["accuracy"], self.manifest["parity"]
@@ -57,34 +79,27 @@ class BuildResult(Result):
         ]
         data = self.manifest["data"]
         title = f"{self.manifest['recipe']['model']} on {data['name']}, {accuracy['samples']} test images"
-        distance = [layer["distance"] for layer in self.manifest["layers"]]
+        distance = mean_distance(self.manifest["layers"])
         lines = [
             f"weights   {parity['codes_kept']:,} of {parity['codes']:,} trained integers in both files, byte for byte",
             f"parity    layers differ by {parity['max_code_difference']} code at most; "
             f"ONNX and TFLite agree on {parity['top1_agreement']:.2f} % of the images",
-            f"snap      weights were {sum(distance) / len(distance):.3f} steps from the grid on average",
+            f"snap      weights were {distance:.3f} steps from the grid on average",
             f"files     {self.out}/model.tflite, model.onnx, report.html, manifest.json",
         ]
         if any(path.startswith("android/") for path in sizes):
             lines.append(f"android   {self.out}/android, to open in Android Studio")
         return (table(title, ["", "accuracy", "size"], rows, right={1, 2}), *lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The manifest."""
-        return self.manifest
-
 
 @dataclass(frozen=True, slots=True)
-class TrainingResult(Result):
+class TrainingResult(_Folder):
     """A network trained onto its grid.
 
     Attributes:
         out: the folder with ``checkpoint.safetensors`` and ``grid.safetensors``, which :func:`edgeq.export` takes.
         manifest: what its ``manifest.json`` says.
     """
-
-    out: Path
-    manifest: dict[str, Any]
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -96,46 +111,19 @@ class TrainingResult(Result):
         """The float weights."""
         return self.out / "checkpoint.safetensors"
 
-    @property
-    def grid(self) -> Path:
-        """The integer codes and steps."""
-        return self.out / "grid.safetensors"
-
     def summary(self) -> Summary:
         accuracy = self.accuracy
         return (f"float {accuracy['float']:.2f} %, snapped {accuracy['snapped']:.2f} %, in {self.out}",)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The manifest."""
-        return self.manifest
-
 
 @dataclass(frozen=True, slots=True)
-class ExportResult(Result):
+class ExportResult(_Artifact):
     """A network that was exported or quantized.
 
     Attributes:
         out: the output folder.
         manifest: what its ``manifest.json`` says.
     """
-
-    out: Path
-    manifest: dict[str, Any]
-
-    @property
-    def tflite(self) -> Path:
-        """The TFLite file."""
-        return self.out / "model.tflite"
-
-    @property
-    def onnx(self) -> Path:
-        """The QDQ ONNX file."""
-        return self.out / "model.onnx"
-
-    @property
-    def grid(self) -> Path:
-        """The integer codes and steps."""
-        return self.out / "grid.safetensors"
 
     def summary(self) -> Summary:
         sizes = {item["path"]: item["bytes"] for item in self.manifest["artifacts"]}
@@ -146,10 +134,6 @@ class ExportResult(Result):
             f"layers differ by {parity['max_code_difference']} code at most between runtimes; "
             f"{parity['codes_kept']:,} of {parity['codes']:,} integers in both files",
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The manifest."""
-        return self.manifest
 
 
 @dataclass(frozen=True, slots=True)
