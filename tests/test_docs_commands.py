@@ -9,7 +9,8 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -237,6 +238,20 @@ IN_PLACE_OF = {
 PROGRAMS = [name for name in NAMES if blocks(ROOT / name, "python") and name not in RUN_ELSEWHERE]
 
 
+@pytest.fixture
+def no_nets() -> Iterator[None]:
+    """Other tests have modules called nets, too; Python remembers them by name."""
+    forget_nets()
+    yield
+    forget_nets()
+
+
+def forget_nets() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("nets", "my_package")]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("no_nets")
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_the_programs_of_a_page_run(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, with what a reader has before the first: a network, its loss, its images."""

@@ -99,6 +99,7 @@ def int8_graph(case: Case) -> Graph:
 
 REFUSED = {"Slice-backwards"}
 RUNNABLE = [case for case in CASES if set(case.becomes.split()) <= set(RULES) and case.name not in REFUSED]
+IN_FLOAT = [case.name for case in RUNNABLE if set(case.becomes.split()) != {"QUANTIZE"}]  # of which nothing is left
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def int8_outputs(
 def float_outputs(
     guest: GuestProgram, graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Outputs]:
-    twins = {name: float_twin(graph) for name, graph in graphs.items()}
+    twins = {name: float_twin(graphs[name]) for name in IN_FLOAT}
     return compare(guest, twins, tmp_path_factory.mktemp("float"))
 
 
@@ -129,7 +130,7 @@ def test_int8_is_litert_to_the_byte(int8_outputs: dict[str, Outputs], name: str)
 
 
 @needs_downloads
-@pytest.mark.parametrize("name", [case.name for case in RUNNABLE])
+@pytest.mark.parametrize("name", IN_FLOAT)
 def test_float_is_litert_but_for_the_order_of_sums(float_outputs: dict[str, Outputs], name: str) -> None:
     for found, wanted in zip(float_outputs[name].found, float_outputs[name].wanted, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, float(np.abs(wanted).max())))
