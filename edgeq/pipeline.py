@@ -106,13 +106,11 @@ def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
     if train.flip is None:
         train = dataclasses.replace(train, flip=data.mirrors)
     steps = math.ceil(len(data.train_images) / train.batch_size)
-    regularizer = dataclasses.replace(
-        regularizer,
-        amplitude=regularizer.amplitude_for(recipe.bits),
-        every=regularizer.every_for(steps),
-        clip=regularizer.clip_for(recipe.bits),
-    )
-    return dataclasses.replace(recipe, train=train, regularizer=regularizer)
+    regularizer = regularizer.resolved(recipe.bits, fine_tuning=bool(train.init))
+    regularizer = dataclasses.replace(regularizer, every=regularizer.every_for(steps))
+    images = recipe.quantize.batch_norm_images_for(recipe.bits)
+    quantize = dataclasses.replace(recipe.quantize, batch_norm_images=images)
+    return dataclasses.replace(recipe, train=train, regularizer=regularizer, quantize=quantize)
 
 
 def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
@@ -150,12 +148,15 @@ def _snap(
     from edgeq.train.batch_norm import reestimate_batch_norm
     from edgeq.verify.pytorch import run_pytorch
 
+    count = recipe.quantize.batch_norm_images_for(recipe.bits)
+    samples = calibration_samples(data, count, recipe.seed) if count else None
+    if samples is not None and recipe.method != "post-training":  # the weights are on the grid already
+        reestimate_batch_norm(model, samples, progress=progress)
     save_weights(model, folder / "checkpoint.safetensors")
     logits = {"float": run_pytorch(model, data.test_images, progress=progress, label="PyTorch, float")}
     per_channel = recipe.regularizer.scale == "channel"
     trained = snap(model, recipe.grid, per_channel=per_channel, scales=training.scales)
-    if recipe.quantize.batch_norm_images:
-        samples = calibration_samples(data, recipe.quantize.batch_norm_images, recipe.seed)
+    if samples is not None:
         reestimate_batch_norm(model, samples, progress=progress)
     save_grid(trained, folder / "grid.safetensors")
     logits["snapped"] = run_pytorch(model, data.test_images, progress=progress, label="PyTorch, snapped")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import math
 import tomllib
 import types
@@ -36,6 +37,7 @@ __all__ = [
 MAX_TOML_BYTES = 1 << 20
 AMPLITUDE_AT_8_BITS = 1e-5
 STEPS_A_RAISE = 32
+BATCH_NORM_IMAGES = 1024
 
 _TOML_NAMES = {
     str: "a string",
@@ -130,41 +132,50 @@ class RegularizerRecipe:
 
     Attributes:
         function: ``sine``, ``cosine`` or ``hat``.
-        form: ``loss`` (the paper's: its gradient is added to the loss's) or ``decoupled`` (weights are moved towards
-            their points after each step, whatever the rate).
+        form: ``loss`` (the paper's: its gradient is added to the loss's), ``decoupled`` (weights are moved towards
+            their points after each step, whatever the rate), or ``latent`` (the network computes with such moved
+            copies, and gradients add up in the weights beneath); left out, ``latent`` at 4 bits and fewer where no
+            amplitude is given, else ``loss``.
         amplitude: of form ``loss``: a of eq. (8) and (9); the final value when the schedule is dynamic. 0 turns the
             term off; left out, it follows the bits (:meth:`amplitude_for`).
         schedule: ``fixed``, or ``dynamic``: raised by ``factor`` every ``every`` epochs so that it ends at
             ``amplitude``.
         factor: what the dynamic schedule multiplies the amplitude by.
         every: epochs between raises; left out, as many as make up 32 steps (:meth:`every_for`).
-        eta: of form ``decoupled``: the share of its distance that a weight near its point moves in the last step; 0
-            turns the pull off.
-        eta_start: the same in the first step with a pull; it rises geometrically.
-        pull: share of the steps with a pull, the last ones.
-        hold: of form ``decoupled``: keep each layer's c as it is when the pull begins, so that its grid stays where it
-            is; else c is ``max|w|`` in every step.
-        clip: of form ``decoupled`` with ``hold``: when the pull begins, c becomes ``clip * mean|w|`` where that is
-            below ``max|w|``, and larger weights are brought back to it; 0 keeps ``max|w|``; left out, it follows the
-            bits (:meth:`clip_for`).
+        eta: of forms ``decoupled`` and ``latent``: the share of its distance that a weight near its point moves at the
+            end; 0 turns the pull off.
+        eta_start: the same in the first step with a pull; it rises geometrically, in a line with ``latent``.
+        pull: share of the steps with a pull, the last ones; left out, 0.2; with ``latent`` half of
+            them, and all where ``train.init`` is given.
+        settle: share of the steps with a pull that are left when eta has reached its end; left out, 0.25, and 2/3 with
+            ``latent``.
+        scale_update: ``live`` (c is ``max|w|`` in every step), ``held`` (c stays as it is from some step on, so that
+            the grid stays where it is) or ``learned`` (held, and from then on it follows the loss's gradient, weights
+            on the grid with it); left out, ``live`` with form ``loss`` and ``held`` else.
+        hold_epoch: epochs before c is held; left out, it is held when the pull begins, and with form ``loss`` after two
+            thirds of the epochs.
+        clip: when c is held, it becomes ``clip * mean|w|`` where that is below ``max|w|``, and larger weights are
+            brought back to it; 0 keeps ``max|w|``; left out, it follows the bits (:meth:`clip_for`).
         scale: ``tensor`` (one c a layer, as in the paper) or ``channel`` (one an output channel).
-        start_bits: 0 keeps the frequency; else training starts at the frequency of so many bits and goes down a bit at
-            equal intervals until it reaches the build's bits.
+        stages: bits to go through before the build's, falling: ``[8, 4]`` trains towards 8, then 4, then ``bits``, for
+            a third of the epochs each. A scale is held, and eta rises, anew in each.
     """
 
     function: Function = "sine"
-    form: Literal["loss", "decoupled"] = "loss"
+    form: Literal["loss", "decoupled", "latent"] | None = None
     amplitude: float | None = None
     schedule: Literal["fixed", "dynamic"] = "dynamic"
     factor: float = 10.0
     every: int | None = None
     eta: float = 1.0
     eta_start: float = 1e-4
-    pull: float = 0.2
-    hold: bool = True
+    pull: float | None = None
+    settle: float | None = None
+    scale_update: Literal["live", "held", "learned"] | None = None
+    hold_epoch: int | None = None
     clip: float | None = None
     scale: Literal["tensor", "channel"] = "tensor"
-    start_bits: int = 0
+    stages: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.amplitude is not None:
@@ -173,9 +184,44 @@ class RegularizerRecipe:
         _require(self.every is None or self.every >= 1, "regularizer.every", self.every, "1 or more")
         _require(0 <= self.eta <= 1, "regularizer.eta", self.eta, "0 to 1")
         _require(0 < self.eta_start <= 1, "regularizer.eta_start", self.eta_start, "above 0, up to 1")
-        _require(0 < self.pull <= 1, "regularizer.pull", self.pull, "above 0, up to 1")
+        _require(self.pull is None or 0 < self.pull <= 1, "regularizer.pull", self.pull, "above 0, up to 1")
+        _require(self.settle is None or 0 <= self.settle <= 1, "regularizer.settle", self.settle, "0 to 1")
+        _require(
+            self.hold_epoch is None or self.hold_epoch >= 0, "regularizer.hold_epoch", self.hold_epoch, "0 or more"
+        )
         if self.clip is not None:
             _require(0 <= self.clip < math.inf, "regularizer.clip", self.clip, "0 or more, finite")
+
+    def resolved(self, bits: int, *, fine_tuning: bool = False) -> RegularizerRecipe:
+        """The same with what follows from the bits filled in; ``every`` and, with stages, ``clip`` stay left out.
+
+        Of three epochs of fine-tuning at 2 bits, weights that came to their points in the last steps alone left a
+        ResNet-20's batch norm so far behind that it guessed: hence ``settle``.
+
+        Args:
+            bits: of the build.
+            fine_tuning: the training starts from a trained network, whose weights a pull may take at once.
+        """
+        form = self.form or ("latent" if bits <= 4 and self.amplitude is None else "loss")
+        latent = form == "latent"
+        given = dataclasses.replace(self, form=form, amplitude=self.amplitude_for(bits))
+        pull = (1.0 if fine_tuning else 0.5) if latent else 0.2
+        settle = 2 / 3 if latent else 0.25
+        return dataclasses.replace(
+            given,
+            pull=pull if self.pull is None else self.pull,
+            settle=settle if self.settle is None else self.settle,
+            scale_update=self.scale_update or ("live" if form == "loss" else "held"),
+            clip=self.clip if self.stages else self.clip_for(bits),
+        )
+
+    def hold_epoch_for(self, epochs: int) -> int | None:
+        """Epochs before c is held, in a training of so many; None where that is when the pull begins, or never."""
+        if self.scale_update == "live":
+            return None
+        if self.hold_epoch is None and self.form == "loss":
+            return 2 * epochs // 3
+        return self.hold_epoch
 
     def every_for(self, steps_per_epoch: int) -> int:
         """The epochs between raises, or where they are left out the fewest of 32 steps.
@@ -211,18 +257,27 @@ class QuantizeRecipe:
 
     Attributes:
         calibration: a recipe of ``calibration/`` by name, or a TOML file.
-        batch_norm_images: training images over which batch-norm statistics are taken anew after the snap; 0 keeps those
-            of the training.
+        batch_norm_images: training images over which batch-norm statistics are taken anew, when the weights are on the
+            grid; 0 keeps those of the training; left out, it follows the bits (:meth:`batch_norm_images_for`).
         io: ``uint8`` (pixels in, softmax scores out), ``int8`` (bare codes, logits out) or ``float32``.
     """
 
     calibration: str = "minmax"
-    batch_norm_images: int = 0
+    batch_norm_images: int | None = None
     io: Literal["uint8", "int8", "float32"] = "uint8"
 
     def __post_init__(self) -> None:
         count = self.batch_norm_images
-        _require(0 <= count <= 10_000_000, "quantize.batch_norm_images", count, "0 to 10000000")
+        _require(count is None or 0 <= count <= 10_000_000, "quantize.batch_norm_images", count, "0 to 10000000")
+
+    def batch_norm_images_for(self, bits: int) -> int:
+        """The images, or where they are left out 1024 below 8 bits.
+
+        There weights move so far, so late, that the running means of the training do not follow.
+        """
+        if self.batch_norm_images is not None:
+            return self.batch_norm_images
+        return 0 if bits >= 8 else BATCH_NORM_IMAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +307,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         Grid(self.bits, self.regularizer.function)  # raises when there is no such grid in int8
-        start = self.regularizer.start_bits
-        fits = start == 0 or self.bits <= start <= 24
-        _require(fits, "regularizer.start_bits", start, f"0, or {self.bits} (bits) to 24")
+        stages = (*self.regularizer.stages, self.bits)
+        fits = max(stages) <= 24 and all(first > second for first, second in itertools.pairwise(stages))
+        wanted = f"falling bits, 24 to {self.bits + 1}"
+        _require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
         _require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
 
     @property
@@ -390,4 +446,4 @@ def _toml_value(value: object) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04X}" for c in escaped) + '"'
-    return repr(value)
+    return repr(list(value) if isinstance(value, tuple) else value)

@@ -53,7 +53,9 @@ recipes = st.builds(
         function=st.sampled_from(["sine", "cosine", "hat"]),
         amplitude=st.floats(0, 1e300),
         factor=st.floats(1, 1e300),
-        start_bits=st.sampled_from([0, 7, 24]),
+        stages=st.sampled_from([(), (24, 9)]),
+        form=st.sampled_from([None, "loss", "decoupled", "latent"]),
+        pull=st.none() | st.floats(0.1, 1),
     ),
     quantize=st.builds(QuantizeRecipe, calibration=TEXTS, io=st.sampled_from(["uint8", "int8", "float32"])),
 )
@@ -89,7 +91,11 @@ def test_an_empty_file_is_the_defaults() -> None:
         ({"bits": 1}, "use --regularizer cosine for 1 bit"),
         ({"bits": 8, "regularizer": {"function": "cosine"}}, "at most 7 with cosine"),
         ({"seed": -1}, "seed: out of range"),
-        ({"regularizer": {"start_bits": 3}}, "regularizer.start_bits"),
+        (
+            {"regularizer": {"stages": [9, 8]}},
+            "regularizer.stages: out of range (got [9, 8], wanted falling bits, 24 to 9)",
+        ),
+        ({"regularizer": {"settle": 2}}, "regularizer.settle: out of range"),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong_and_where(table: dict[str, Any], told: str) -> None:
@@ -158,3 +164,29 @@ def test_every_attribute_is_documented() -> None:
             assert item.name in (cls.__doc__ or "")
             hint = get_type_hints(cls)[item.name]
             assert get_origin(hint) is None or get_args(hint)
+
+
+@pytest.mark.parametrize(
+    ("bits", "fine_tuning", "given", "form", "pull"),
+    [
+        (8, True, {}, "loss", 0.2),
+        (4, False, {}, "latent", 0.5),
+        (2, True, {}, "latent", 1.0),
+        (2, True, {"pull": 0.3}, "latent", 0.3),
+        (2, True, {"amplitude": 1e-3}, "loss", 0.2),
+        (2, True, {"form": "decoupled"}, "decoupled", 0.2),
+    ],
+)
+def test_what_is_left_out_follows_the_bits(
+    bits: int, fine_tuning: bool, given: dict[str, Any], form: str, pull: float
+) -> None:
+    found = RegularizerRecipe(**given).resolved(bits, fine_tuning=fine_tuning)
+    assert (found.form, found.pull) == (form, pull)
+    assert found.scale_update == ("live" if form == "loss" else "held")
+    assert found.resolved(bits) == found
+
+
+def test_batch_norm_is_taken_anew_below_8_bits() -> None:
+    assert QuantizeRecipe().batch_norm_images_for(8) == 0
+    assert QuantizeRecipe().batch_norm_images_for(4) > 0
+    assert QuantizeRecipe(batch_norm_images=0).batch_norm_images_for(2) == 0

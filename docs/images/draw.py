@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from edgeq.grid import Function, bits_to_frequency
 from edgeq.regularize import FUNCTIONS
+from edgeq.report.svg import BLUE, GREY, ORANGE, dots, drawing, path, text
 
 HERE = Path(__file__).parent
-GREY, BLUE, ORANGE = "#7d8590", "#3b82f6", "#f97316"  # they stand out from a white page and from a dark one
-FONT = "font-family=\"system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif\""
-
-
-def path(points: Iterable[tuple[float, float]], colour: str, width: float = 2.0) -> str:
-    places = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return f'<path d="M{places}" fill="none" stroke="{colour}" stroke-width="{width:g}" stroke-linejoin="round"/>'
-
-
-def text(x: float, y: float, words: str, *, size: int = 12, anchor: str = "middle", weight: int = 400) -> str:
-    style = f'font-size="{size}" font-weight="{weight}" text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{GREY}" {style}>{words}</text>'
-
-
-def dots(points: Iterable[tuple[float, float]], colour: str, radius: float = 4) -> list[str]:
-    return [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}"/>' for x, y in points]
-
-
-def drawing(width: int, height: int, title: str, parts: Sequence[str]) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return "\n".join([f'{head} role="img" aria-label="{title}" {FONT}>', f"<title>{title}</title>", *parts, "</svg>\n"])
 
 
 def functions() -> str:

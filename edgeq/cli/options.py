@@ -71,8 +71,10 @@ _RECIPE_OPTIONS = [
     ),
     click.option("--target", metavar="NAME|FILE", shell_complete=complete_target, help="The device [cortex-a75]."),
     click.option("--regularizer", type=click.Choice(["sine", "cosine", "hat"]), help="The periodic function [sine]."),
-    click.option("--regularizer-form", type=click.Choice(["loss", "decoupled"]), help="How it pulls [loss]."),
-    click.option("--eta", type=float, help="Of the decoupled form: its strength at the end [1]."),
+    click.option(
+        "--regularizer-form", type=click.Choice(["loss", "decoupled", "latent"]), help="How it pulls [by the bits]."
+    ),
+    click.option("--eta", type=float, help="Of the other forms: its strength at the end [1]."),
     click.option("--amplitude", type=float, help="Of the periodic term; the final value if dynamic."),
     click.option("--schedule", type=click.Choice(["fixed", "dynamic"]), help="Of the amplitude [dynamic]."),
     click.option("--scale", type=click.Choice(["tensor", "channel"]), help="One step a layer or a channel [tensor]."),

@@ -69,7 +69,7 @@ def table2_command(
 def methods_command(
     seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
-    """8, 4 and 2 bits by the decoupled pull, straight-through and after training, at equal epochs.
+    """8, 4 and 2 bits by a pull on the weights, straight-through and after training, at equal epochs.
 
     All start from the same network without a grid; accuracies are through the TFLite file. Called again with the same
     --out it goes on where it stopped.

@@ -24,11 +24,12 @@ class PeriodicRegularizerCallback(Callback):
     """Pull the weights of anyone's LightningModule towards their grid, once an optimizer step.
 
     With the form ``loss`` the term's gradient is added before the step, after a GradScaler has unscaled and before
-    gradients are clipped. With ``decoupled`` weights are moved after it. The schedules are functions of epoch and
-    step; what a resumed run needs besides, the held scales, is in the checkpoint.
+    gradients are clipped. With ``decoupled`` weights are moved after it; with ``latent`` they are so between the steps,
+    and those beneath take the optimizer's. The schedules are functions of epoch and step; what a resumed run needs
+    besides, held scales and weights beneath, is in the checkpoint.
 
     Every ``trainer.log_every_n_steps`` steps the loggers get ``regularizer/value``, ``/distance`` (steps),
-    ``/share_on_grid``, ``/amplitude`` (form ``loss``), ``/eta`` (form ``decoupled``) and ``/frequency``.
+    ``/share_on_grid``, ``/amplitude`` (form ``loss``), ``/eta`` (else) and ``/frequency``.
 
     Args:
         recipe: function, amplitude, schedules and scale.
@@ -49,8 +50,8 @@ class PeriodicRegularizerCallback(Callback):
         self.regularizer: PeriodicRegularizer | None = None
         self.last: RegularizerLog | None = None
         self.eta = 0.0
-        self._recipe, self._bits, self._epochs = recipe, bits, epochs
-        self._saved: dict[str, Tensor] = {}
+        self._recipe, self._bits, self._epochs = recipe.resolved(bits), bits, epochs
+        self._saved: dict[str, dict[str, Tensor]] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epochs = self._epochs or trainer.max_epochs or 0
@@ -67,7 +68,7 @@ class PeriodicRegularizerCallback(Callback):
             pl_module,
             function=recipe.function,
             bits=self._bits,
-            amplitude=recipe.amplitude_for(self._bits) if recipe.form == "loss" else 0.0,
+            amplitude=(recipe.amplitude or 0.0) if recipe.form == "loss" else 0.0,
             scale=recipe.scale,
         )
 
@@ -76,20 +77,32 @@ class PeriodicRegularizerCallback(Callback):
         steps = trainer.num_training_batches  # known from here on; infinite for a loader without a length
         count = int(steps) if math.isfinite(steps) else STEPS_A_RAISE
         self._amplitudes = AmplitudeSchedule.from_recipe(self._recipe, self._bits, self._epochs, count)
-        self._etas = EtaSchedule.from_recipe(self._recipe, count * self._epochs)
+        self._steps_an_epoch = count
         self._steps_done = trainer.global_step
         assert self.regularizer is not None
-        self.regularizer.held_scales = self._saved
+        self.regularizer.held_scales = self._saved.get("held_scales", {})
+        self.regularizer.weights_beneath = self._saved.get("weights_beneath", {})
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.regularizer is not None
-        epoch = min(trainer.current_epoch, self._amplitudes.epochs - 1)
+        assert self._epochs is not None
+        epoch = min(trainer.current_epoch, self._epochs - 1)
         if self._recipe.form == "loss":
             self.regularizer.amplitude = self._amplitudes.at(epoch)
+        stage = self._stage = self._frequencies.stage_at(epoch)
         self.regularizer.frequency = self._frequencies.at(epoch)
+        self._etas = EtaSchedule.from_recipe(self._recipe, stage.epochs * self._steps_an_epoch)
+        hold = self._recipe.hold_epoch_for(self._epochs)
+        if (hold is not None and epoch == max(hold, stage.first)) or (hold is None and epoch == stage.first):
+            self._release(hold is not None)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         assert self.regularizer is not None
+        if self._recipe.scale_update == "learned":
+            group = optimizer.param_groups[0]
+            momentum = float(group.get("momentum", 0.0))
+            self.regularizer.learn_scale(float(group["lr"]) / (1 - momentum))
+        self.regularizer.take_back()
         if self._recipe.form == "loss":
             self.last = self.regularizer.add_gradient() if self.regularizer.amplitude else None
             self._log_now_and_then(trainer, trainer.global_step)
@@ -97,22 +110,43 @@ class PeriodicRegularizerCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._recipe.form != "decoupled" or trainer.global_step == self._steps_done:  # or gradients only add up
+        if trainer.global_step == self._steps_done:  # gradients only add up
             return
         assert self.regularizer is not None
         step, self._steps_done = self._steps_done, trainer.global_step
-        if step == self._etas.first and self._recipe.hold:
-            self.regularizer.hold_scale(self._recipe.clip_for(self._bits) or None)
-        self.eta = self._etas.at(step)
+        if self._recipe.form == "loss":
+            self.regularizer.clip()
+            return
+        done = step - self._stage.first * self._steps_an_epoch
+        hold = self._recipe.hold_epoch is None and self._recipe.scale_update != "live"
+        if done == self._etas.first and hold:
+            self._hold()
+        self.eta = self._etas.at(done)
         if self.eta:
-            self.last = self.regularizer.pull(self.eta)
+            move = self.regularizer.place if self._recipe.form == "latent" else self.regularizer.pull
+            self.last = move(self.eta)
         self._log_now_and_then(trainer, step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"held_scales": {} if self.regularizer is None else self.regularizer.held_scales}
+        term = self.regularizer
+        if term is None:
+            return {"held_scales": {}, "weights_beneath": {}}
+        return {"held_scales": term.held_scales, "weights_beneath": term.weights_beneath}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._saved = dict(state_dict.get("held_scales", {}))
+        self._saved = {key: dict(state_dict.get(key, {})) for key in ("held_scales", "weights_beneath")}
+
+    def _release(self, hold: bool) -> None:
+        """Begin a stage: weights are free again, over a scale of their own, or one that is held from here on."""
+        assert self.regularizer is not None
+        self.regularizer.take_back()
+        self.regularizer.held_scales = {}
+        if hold:
+            self._hold()
+
+    def _hold(self) -> None:
+        assert self.regularizer is not None
+        self.regularizer.hold_scale(self._recipe.clip_for(self._stage.bits) or None)
 
     def _log_now_and_then(self, trainer: Trainer, step: int) -> None:
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
@@ -134,6 +168,6 @@ class PeriodicRegularizerCallback(Callback):
 
     def _strength(self) -> dict[str, float]:
         assert self.regularizer is not None
-        if self._recipe.form == "decoupled":
+        if self._recipe.form != "loss":
             return {"regularizer/eta": self.eta}
         return {"regularizer/amplitude": self.regularizer.amplitude}

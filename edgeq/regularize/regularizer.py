@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from edgeq.errors import ModelError, RecipeError
 from edgeq.grid import Function, bits_to_frequency
 from edgeq.regularize.functions import FUNCTIONS
+from edgeq.regularize.scales import bring_back, check_scales, hold, learn
 from edgeq.regularize.weights import Group, find_weights
 
 __all__ = ["PeriodicRegularizer", "RegularizerLog", "Scale"]
@@ -25,6 +26,7 @@ __all__ = ["PeriodicRegularizer", "RegularizerLog", "Scale"]
 Scale = Literal["tensor", "channel"]
 
 ON_GRID_STEPS: Final = 0.05
+PULLS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,8 @@ class PeriodicRegularizer:
         Raises:
             RecipeError: eta is not 0 to 1.
         """
-        if not 0 <= eta <= 1:
-            raise RecipeError("out of range", where="regularizer.eta", got=eta, wanted="0 to 1")
-        self._clip()
+        _check_eta(eta)
+        self.clip()
         return self._pass(lambda group, scales, residual: self._move(group, scales, residual, eta) if eta else None)
 
     @torch.no_grad()
@@ -151,13 +152,74 @@ class PeriodicRegularizer:
             clip: take ``c = clip * mean|w|`` where that is below ``max|w|``; :meth:`pull` brings larger weights back to
                 it. A grid of few points fits the many small weights better so. None keeps ``max|w|``.
         """
-        if clip is not None and not 0 < clip < math.inf:
-            raise RecipeError("out of range", where="regularizer.clip", got=clip, wanted="above 0")
+        hold(self._weights, self._per_channel, clip)
+        self.clip()
+
+    @torch.no_grad()
+    def learn_scale(self, rate: float) -> None:
+        """Move every held c down the loss's gradient; call between ``backward`` and ``optimizer.step``.
+
+        Args:
+            rate: the optimizer's, with momentum m divided by 1 - m.
+        """
+        learn(self._weights, self.frequency, 1 - self._function.offset / self.frequency, rate)
+
+    @torch.no_grad()
+    def place(self, eta: float) -> RegularizerLog:
+        """Let the network compute with pulled weights and keep those beneath, to which :meth:`take_back` returns.
+
+        ::
+
+            loss.backward()
+            regularizer.take_back()
+            optimizer.step()
+            regularizer.place(eta)
+
+        Gradients at the pulled weights add up in those beneath, which can so move from one point to another however
+        strong the pull is. With a held scale those beneath are brought back to it, too.
+
+        Args:
+            eta: of each of four pulls, 0 to 1; at 1 weights are put on their points, where more pulls would lead.
+
+        Returns:
+            The weights beneath.
+
+        Raises:
+            RecipeError: eta is not 0 to 1.
+        """
+        _check_eta(eta)
+        log = self.pull(0.0)
         for weight in self._weights:
-            weight.held = None
-            peak = weight.peak(self._per_channel)
-            weight.held = peak if clip is None else torch.minimum(peak, clip * weight.mean(self._per_channel))
-        self._clip()
+            weight.beneath = weight.parameter.detach().clone()
+        if eta >= 1:
+            self._pass(self._put_on_points)
+        for _ in range(PULLS if eta < 1 else 0):
+            self.pull(eta)
+        return log
+
+    @torch.no_grad()
+    def take_back(self) -> None:
+        """Return to the weights beneath, where there are any."""
+        for weight in self._weights:
+            if weight.beneath is not None:
+                weight.parameter.copy_(weight.beneath)
+                weight.beneath = None
+
+    @property
+    def weights_beneath(self) -> dict[str, Tensor]:
+        """What :meth:`take_back` would return to, by layer, for a checkpoint; empty where it would do nothing."""
+        return {weight.layer: weight.beneath for weight in self._weights if weight.beneath is not None}
+
+    @weights_beneath.setter
+    def weights_beneath(self, found: Mapping[str, Tensor]) -> None:
+        for weight in self._weights:
+            kept = found.get(weight.layer)
+            if kept is not None and kept.shape != weight.parameter.shape:
+                got, wanted = list(kept.shape), list(weight.parameter.shape)
+                raise ModelError(
+                    "the weights are another network's", where=f"layer {weight.layer}", got=got, wanted=wanted
+                )
+            weight.beneath = None if kept is None else torch.empty_like(weight.parameter).copy_(kept)
 
     @property
     def held_scales(self) -> dict[str, Tensor]:
@@ -168,21 +230,15 @@ class PeriodicRegularizer:
     def held_scales(self, scales: Mapping[str, Tensor]) -> None:
         for weight in self._weights:
             weight.held = None
-        for weight in self._weights if scales else ():
-            scale, shape = scales.get(weight.layer), weight.peak(self._per_channel).shape
-            if scale is None or scale.shape != shape:
-                got = None if scale is None else list(scale.shape)
-                where = f"layer {weight.layer}"
-                raise ModelError("the held scales are another network's", where=where, got=got, wanted=list(shape))
-            weight.held = scale.to(weight.parameter)
+        if scales:
+            check_scales(self._weights, scales, self._per_channel)
+            for weight in self._weights:
+                weight.held = scales[weight.layer].to(weight.parameter)
 
-    def _clip(self) -> None:
+    @torch.no_grad()
+    def clip(self) -> None:
         """Bring weights back to the outermost points of a held grid: c, but for the cosine c less half a step."""
-        share = 1 - self._function.offset / self.frequency
-        for weight in self._weights:
-            if weight.held is not None and weight.parameter.requires_grad:
-                limit = weight.held * share
-                weight.parameter.clamp_(-limit, limit)
+        bring_back(self._weights, 1 - self._function.offset / self.frequency)
 
     @torch.no_grad()
     def measure(self) -> RegularizerLog:
@@ -274,11 +330,23 @@ class PeriodicRegularizer:
             torch._foreach_add_([p.grad for p, _ in present if p.grad is not None], [view for _, view in present])
 
     def _move(self, group: Group, scales: list[Tensor], residual: Tensor, eta: float) -> None:
+        self._go(group, scales, self._function.pull_at(residual, eta))
+
+    def _put_on_points(self, group: Group, scales: list[Tensor], residual: Tensor) -> None:
+        self._go(group, scales, residual)
+
+    def _go(self, group: Group, scales: list[Tensor], steps: Tensor) -> None:
+        """Subtract so many steps of the grid from the weights."""
         parameters = group.parameters
-        views = _views(self._function.pull_at(residual, eta), parameters)
-        steps = [torch.where(scale > 0, 1 / scale, 0.0).to(group.dtype) for scale in scales]
-        torch._foreach_mul_(views, steps)
+        views = _views(steps, parameters)
+        lengths = [torch.where(scale > 0, 1 / scale, 0.0).to(group.dtype) for scale in scales]
+        torch._foreach_mul_(views, lengths)
         torch._foreach_sub_(parameters, [view.to(p.dtype) for view, p in zip(views, parameters, strict=True)])
+
+
+def _check_eta(eta: float) -> None:
+    if not 0 <= eta <= 1:
+        raise RecipeError("out of range", where="regularizer.eta", got=eta, wanted="0 to 1")
 
 
 def _split(flat: Tensor, sizes: list[int], shapes: Iterable[torch.Size]) -> list[Tensor]:

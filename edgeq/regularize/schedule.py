@@ -11,7 +11,7 @@ from edgeq.errors import RecipeError
 from edgeq.grid import Function, bits_to_frequency
 from edgeq.recipe import RegularizerRecipe
 
-__all__ = ["AmplitudeSchedule", "EtaSchedule", "FrequencySchedule", "amplitude_to_eta", "eta_to_amplitude"]
+__all__ = ["AmplitudeSchedule", "EtaSchedule", "FrequencySchedule", "Stage", "amplitude_to_eta", "eta_to_amplitude"]
 
 
 def _check_epoch(epoch: int, epochs: int) -> None:
@@ -62,36 +62,56 @@ class AmplitudeSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Epochs at one number of bits.
+
+    Attributes:
+        bits: of the grid.
+        first, last: its epochs, counted from 0, the last included.
+    """
+
+    bits: int
+    first: int
+    last: int
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the stage has."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
 class FrequencySchedule:
-    """The frequency of each epoch: that of ``start_bits`` first, one bit fewer at equal intervals, ``bits`` at the end.
+    """The frequency of each epoch: that of each of ``stages`` first, for equal times, ``bits`` at the end.
 
     Attributes:
         bits: of the final grid.
         epochs: of the whole training; the last epoch always runs at ``bits``.
         function: the periodic function.
-        start_bits: at the first epoch; 0 stands for ``bits``, which keeps the frequency.
+        stages: bits before those; none keeps the frequency.
     """
 
     bits: int
     epochs: int
     function: Function = "sine"
-    start_bits: int = 0
+    stages: tuple[int, ...] = ()
 
     @classmethod
     def from_recipe(cls, recipe: RegularizerRecipe, bits: int, epochs: int) -> FrequencySchedule:
         """The schedule that a recipe asks for."""
-        return cls(bits, epochs, recipe.function, recipe.start_bits)
+        return cls(bits, epochs, recipe.function, recipe.stages)
 
-    def bits_at(self, epoch: int) -> int:
-        """The bits of an epoch, counted from 0.
+    def stage_at(self, epoch: int) -> Stage:
+        """The stage of an epoch, counted from 0; with fewer epochs than stages the last ones are left.
 
         Raises:
             RecipeError: the epoch is not 0 to epochs - 1.
         """
         _check_epoch(epoch, self.epochs)
-        stages = max(self.start_bits, self.bits) - self.bits + 1
-        done = stages - 1 if epoch == self.epochs - 1 else epoch * stages // self.epochs
-        return self.bits + stages - 1 - done
+        widths = (*self.stages, self.bits)[-self.epochs :]
+        bounds = [number * self.epochs // len(widths) for number in range(len(widths) + 1)]
+        number = next(number for number in range(len(widths)) if epoch < bounds[number + 1])
+        return Stage(widths[number], bounds[number], bounds[number + 1] - 1)
 
     def at(self, epoch: int) -> int:
         """The frequency of an epoch, counted from 0.
@@ -99,31 +119,36 @@ class FrequencySchedule:
         Raises:
             RecipeError: the epoch is not 0 to epochs - 1.
         """
-        return bits_to_frequency(self.bits_at(epoch), self.function)
+        return bits_to_frequency(self.stage_at(epoch).bits, self.function)
 
 
 @dataclass(frozen=True, slots=True)
 class EtaSchedule:
-    """The strength of the decoupled pull in each step: nothing, then a geometric rise over the last steps.
+    """The strength of the pull in each step: nothing, then a rise, then its final value.
 
-    Weights move freely first. The pull begins so weak that the loss still decides, and ends with every weight on its
-    point.
+    Weights move freely first. The pull begins so weak that the loss still decides. Once every weight is on its point,
+    batch norm, biases and the scales that are learned have the rest of the steps to follow.
 
     Attributes:
-        steps: of the whole training.
-        pull: share of the steps over which eta rises, above 0 and up to 1.
-        start, end: eta at the first of them and at the last step.
+        steps: of the whole training, or of one stage of it.
+        pull: share of the steps with a pull, the last ones, above 0 and up to 1.
+        start, end: eta at the first of them and from the end of the rise on.
+        settle: share of the steps with a pull after the rise, 0 to 1.
+        rise: ``geometric``, or ``linear``, for a pull whose effects do not add up.
     """
 
     steps: int
     pull: float
     start: float
     end: float
+    settle: float = 0.0
+    rise: Literal["geometric", "linear"] = "geometric"
 
     @classmethod
     def from_recipe(cls, recipe: RegularizerRecipe, steps: int) -> EtaSchedule:
-        """The schedule that a recipe asks for, in a training of so many steps."""
-        return cls(steps, recipe.pull, recipe.eta_start, recipe.eta)
+        """The schedule that a resolved recipe asks for, in a training or a stage of so many steps."""
+        rise: Literal["geometric", "linear"] = "linear" if recipe.form == "latent" else "geometric"
+        return cls(steps, recipe.pull or 1.0, recipe.eta_start, recipe.eta, recipe.settle or 0.0, rise)
 
     @property
     def first(self) -> int:
@@ -134,8 +159,10 @@ class EtaSchedule:
         """Eta of a step, counted from 0; steps after the last have the last one's."""
         if step < self.first:
             return 0.0
-        rising = self.steps - 1 - self.first
+        rising = round((self.steps - 1 - self.first) * (1 - self.settle))
         done = min(1.0, (step - self.first) / rising) if rising else 1.0
+        if self.rise == "linear":
+            return self.start + (self.end - self.start) * done
         return self.start * math.pow(self.end / self.start, done)
 
 

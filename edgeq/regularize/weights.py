@@ -25,6 +25,7 @@ class Weight:
         groups: of a transposed convolution; 0 for all other layers.
         held: what :meth:`peak` gives from now on, whatever the weights are.
         rounding: what rounds it in the forward pass, with a step of its own; None where nothing does.
+        beneath: the weight that gradients add up in, while the parameter is its pulled copy; None where it is not one.
     """
 
     layer: str
@@ -32,6 +33,7 @@ class Weight:
     groups: int
     held: Tensor | None = None
     rounding: LearnedStep | None = None
+    beneath: Tensor | None = None
 
     def peak(self, per_channel: bool) -> Tensor:
         """``c = max|w|``, or the held or learned one: [] or one an output channel, shaped to broadcast over it."""
@@ -46,16 +48,23 @@ class Weight:
         """The mean of ``|w|``, shaped like :meth:`peak`."""
         return self._reduce(per_channel, lambda values, axes: values.mean(axes, keepdim=True))
 
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of values [O, ...], one an element, over what shares a held scale; of its shape."""
+        assert self.held is not None
+        return self._over(values, self.held.dim() > 0, lambda part, axes: part.sum(axes, keepdim=True))
+
     def _reduce(self, per_channel: bool, reduce: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
-        magnitude = self.parameter.detach().abs()
+        return self._over(self.parameter.detach().abs(), per_channel, reduce)
+
+    def _over(self, values: Tensor, per_channel: bool, reduce: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
         if not per_channel:
-            return reduce(magnitude, list(range(magnitude.dim()))).reshape(())
+            return reduce(values, list(range(values.dim()))).reshape(())
         if not self.groups:
-            return reduce(magnitude, list(range(1, magnitude.dim())))
-        inputs, outputs = magnitude.shape[:2]  # [I, O/groups, K...]: a group's inputs lie together
-        grouped = magnitude.reshape(self.groups, inputs // self.groups, outputs, -1)
+            return reduce(values, list(range(1, values.dim())))
+        inputs, outputs = values.shape[:2]  # [I, O/groups, K...]: a group's inputs lie together
+        grouped = values.reshape(self.groups, inputs // self.groups, outputs, -1)
         found = reduce(grouped, [1, 3]).expand(-1, inputs // self.groups, -1, -1)
-        return found.reshape(inputs, outputs, *[1] * (magnitude.dim() - 2))
+        return found.reshape(inputs, outputs, *[1] * (values.dim() - 2))
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """What the paper does not have: 8, 4 and 2 bits by every method, at equal epochs and seeds, through the TFLite file.
 
 For each seed a network is trained without a grid; then, from its weights, once more for each method and number of bits,
-over the same few epochs: towards the grid by the decoupled pull, straight-through with a learned step, and plainly, to
+over the same few epochs: towards the grid by a pull, straight-through with a learned step, and plainly, to
 be rounded afterwards.
 """
 
@@ -25,6 +25,7 @@ METHODS: Final = ("periodic", "straight-through", "post-training")
 BITS: Final = (8, 4, 2)
 FLOAT_BITS: Final = 32
 FINE_TUNING_RATE: Final = 0.02
+LATENT_BITS: Final = 4
 
 Method = Literal["periodic", "straight-through", "post-training"]
 
@@ -111,7 +112,6 @@ def method_runs(
         learning_rate=FINE_TUNING_RATE,
         rate_schedule="cosine",
     )
-    pull = RegularizerRecipe(form="decoupled", pull=1.0)
     for seed in seeds:
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
         start = Run(
@@ -122,6 +122,8 @@ def method_runs(
         runs.append(start)
         for width in bits:
             for method in METHODS:
+                form: Literal["decoupled", "latent"] = "latent" if width <= LATENT_BITS else "decoupled"
+                pull = RegularizerRecipe(form=form, pull=1.0)
                 choice = dataclasses.replace(base, bits=width, method=method, train=tuning, regularizer=pull)
                 runs.append(Run(f"{method}-{width}bit-seed{seed}", choice, whole=True, after=start.name))
     return runs

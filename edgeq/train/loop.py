@@ -137,7 +137,7 @@ def _fit(
     recipe = run.recipe
     term = recipe.regularizer
     if recipe.method != "periodic":  # it only measures
-        term = dataclasses.replace(term, form="loss", amplitude=0.0, start_bits=0)
+        term = dataclasses.replace(term, form="loss", amplitude=0.0, stages=(), scale_update="live")
     regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits)
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision)

@@ -111,7 +111,7 @@ class Recorder(Logger):
 
 @pytest.mark.filterwarnings("ignore:.*(many workers|smaller than the logging|LeafSpec)")
 def test_it_logs_every_n_steps_and_follows_both_schedules(tmp_path: Path) -> None:
-    recipe = RegularizerRecipe(amplitude=1e-3, factor=10.0, every=1, start_bits=6)
+    recipe = RegularizerRecipe(amplitude=1e-3, factor=10.0, every=1, stages=(6, 5))
     recorder = Recorder()
     fit(PeriodicRegularizerCallback(recipe, bits=4), tmp_path, logger=recorder, log_every_n_steps=BATCHES)
     lines = [(step, metrics) for step, metrics in recorder.lines if "regularizer/value" in metrics]

@@ -36,21 +36,24 @@ def test_the_paper_like_example_by_hand() -> None:
     assert values == pytest.approx([1e-5, 1e-4, 1e-4, 1e-4, 1e-3, 1e-3, 1e-3])
 
 
-@given(st.integers(2, 8), st.integers(0, 8), st.integers(1, 60))
-def test_the_frequency_goes_down_a_bit_at_a_time(bits: int, extra: int, epochs: int) -> None:
-    schedule = FrequencySchedule(bits, epochs, "sine", bits + extra)
-    values = [schedule.bits_at(epoch) for epoch in range(epochs)]
+@given(st.lists(st.integers(2, 12), min_size=1, max_size=5, unique=True), st.integers(1, 60))
+def test_stages_take_equal_times_and_the_last_is_at_the_bits(widths: list[int], epochs: int) -> None:
+    *before, bits = sorted(widths, reverse=True)
+    schedule = FrequencySchedule(bits, epochs, "sine", tuple(before))
+    stages = [schedule.stage_at(epoch) for epoch in range(epochs)]
+    values = [stage.bits for stage in stages]
     assert values[-1] == bits
     assert values == sorted(values, reverse=True)
-    if epochs > extra:
-        assert values[0] == bits + extra
-        assert set(values) == set(range(bits, bits + extra + 1))
+    assert all(stage.first <= epoch <= stage.last for epoch, stage in enumerate(stages))
+    assert all(values.count(stage.bits) == stage.epochs for stage in stages)
+    if epochs >= len(widths):
+        assert set(values) == set(widths)
         lengths = [values.count(value) for value in set(values)]
         assert max(lengths) - min(lengths) <= 1
     assert [schedule.at(epoch) for epoch in range(epochs)] == [bits_to_frequency(value) for value in values]
 
 
-def test_without_start_bits_the_frequency_stays() -> None:
+def test_without_stages_the_frequency_stays() -> None:
     schedule = FrequencySchedule.from_recipe(RegularizerRecipe(function="cosine"), 4, 5)
     assert {schedule.at(epoch) for epoch in range(5)} == {8}
 

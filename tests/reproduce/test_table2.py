@@ -95,7 +95,7 @@ def test_every_method_starts_from_its_seeds_float_network() -> None:
     assert all(by_name[run.after].recipe.seed == run.recipe.seed for run in runs if run.after)
     assert {run.recipe.train.epochs for run in runs if run.after} == {8}
     assert by_name["float-seed1"].recipe.train.epochs == 100
-    assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "decoupled"
+    assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "latent"
 
 
 def test_the_comparison_reads_the_manifests() -> None:

@@ -32,7 +32,7 @@ RECIPE = Recipe(
     bits=4,
     seed=5,
     train=TrainRecipe(epochs=EPOCHS, batch_size=16, crop_padding=1, flip=True, learning_rate=0.05, device="cpu"),
-    regularizer=RegularizerRecipe(amplitude=1e-4, factor=3.0, every=1, start_bits=6),
+    regularizer=RegularizerRecipe(amplitude=1e-4, factor=3.0, every=1, stages=(6, 5)),
 )
 
 
@@ -65,7 +65,7 @@ def test_the_result_says_what_happened(straight: Straight) -> None:
     assert isinstance(result, TrainResult)
     assert [log.epoch for log in result.history] == list(range(EPOCHS))
     assert [log.amplitude for log in result.history] == pytest.approx([1e-4 / 27, 1e-4 / 9, 1e-4 / 3, 1e-4])
-    assert [log.frequency for log in result.history] == [31, 31, 15, 7]
+    assert [log.frequency for log in result.history] == [31, 15, 7, 7]
     assert result.history[-1].test_accuracy == result.test_accuracy
     assert result.history[-1].loss < result.history[0].loss
     assert all(0 <= log.distance <= 0.5 and 0 <= log.share_on_grid <= 1 for log in result.history)
@@ -214,7 +214,7 @@ def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "key"),
     [
-        (changed(bits=5), "bits"),
+        (changed(bits=3), "bits"),
         (changed(seed=6), "seed"),
         (changed(model="other"), "model"),
         (changed(train={"batch_size": 8}), "train.batch_size"),
@@ -304,7 +304,24 @@ def test_lightning_is_not_imported_before_training() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-DECOUPLED = {"form": "decoupled", "pull": 0.5, "eta_start": 0.05, "start_bits": 0}
+DECOUPLED: dict[str, Any] = {
+    "form": "decoupled",
+    "amplitude": None,
+    "pull": 0.5,
+    "settle": 0.0,
+    "eta_start": 0.05,
+    "stages": (),
+}
+LATENT: dict[str, Any] = {**DECOUPLED, "form": "latent", "settle": 0.5}
+PULLED: list[dict[str, Any]] = [
+    DECOUPLED,
+    DECOUPLED | {"scale_update": "learned", "scale": "channel"},
+    DECOUPLED | {"stages": (4,), "pull": 1.0},
+    LATENT,
+    LATENT | {"function": "cosine", "scale_update": "learned"},
+    LATENT | {"function": "hat", "scale_update": "learned", "scale": "channel", "stages": (8,), "hold_epoch": 3},
+    {**LATENT, "form": "loss", "scale_update": "learned", "hold_epoch": 1, "amplitude": 1e-3},
+]
 
 
 def test_a_decoupled_training_ends_on_the_grid_it_held(tmp_path: Path) -> None:
@@ -318,8 +335,21 @@ def test_a_decoupled_training_ends_on_the_grid_it_held(tmp_path: Path) -> None:
     assert set(np.unique(trained["3"].codes)) == {-1, 0, 1}
 
 
-def test_an_interrupted_decoupled_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    recipe = changed(bits=2, regularizer=DECOUPLED)
+@pytest.mark.parametrize("form", [form for form in PULLED if form["form"] == "latent"])
+def test_a_latent_training_ends_on_the_grid_whatever_the_rate(tmp_path: Path, form: dict[str, Any]) -> None:
+    model = network()
+    recipe = changed(bits=2, regularizer=form, train={"rate_schedule": "cosine", "learning_rate": 0.2})
+    result = train(model, images(), recipe, tmp_path)
+    weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    per_channel = recipe.regularizer.scale == "channel"
+    for name, layer in snap(model, recipe.grid, per_channel=per_channel, scales=result.scales).items():
+        assert layer.distance < 1e-4
+        np.testing.assert_allclose(layer.values, weights[f"{name}.weight"], atol=1e-5)
+
+
+@pytest.mark.parametrize("form", PULLED)
+def test_an_interrupted_pull_resumes_to_the_same_bits(tmp_path: Path, form: dict[str, Any]) -> None:
+    recipe = changed(bits=2, regularizer=form)
     whole, parts = network(), network()
     expected = train(whole, images(), recipe, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -327,6 +357,17 @@ def test_an_interrupted_decoupled_training_resumes_to_the_same_bits(tmp_path: Pa
     result = train(parts, images(), recipe, tmp_path / "parts", resume=True)
     assert_equal_states(state(parts), state(whole))
     again = train(network(), images(), recipe, tmp_path / "parts", resume=True)  # it is finished: read back
+    assert expected.scales
     for name, scale in expected.scales.items():
         np.testing.assert_array_equal(result.scales[name], scale)
         np.testing.assert_array_equal(again.scales[name], scale)
+
+
+def test_each_stage_has_a_scale_and_a_rise_of_its_own(tmp_path: Path) -> None:
+    result = train(network(), images(), changed(bits=2, regularizer=PULLED[2]), tmp_path)
+    assert [log.frequency for log in result.history] == [7, 7, 1, 1]
+    assert result.history[1].eta == pytest.approx(1.0)
+    assert result.history[2].eta < 0.5
+    assert result.history[3].eta == pytest.approx(1.0)
+    clip = train(network(), images(), changed(bits=2, regularizer=PULLED[2] | {"clip": 0.0}), tmp_path / "whole").scales
+    assert all(result.scales[name] < clip[name] for name in clip)  # 2 bits clip again; 4 bits held max|w|

@@ -1,0 +1,88 @@
+"""The scales c of a network's weights: frozen where they are, clipped, or learned from the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from edgeq.errors import ModelError, RecipeError
+from edgeq.regularize.weights import Weight
+
+__all__ = ["bring_back", "check_scales", "hold", "learn"]
+
+MOST_CHANGE: Final = 0.1  # of a scale in one step
+
+
+def hold(weights: Sequence[Weight], per_channel: bool, clip: float | None) -> None:
+    """Freeze every c at ``max|w|``, or at ``clip * mean|w|`` where that is less.
+
+    Raises:
+        RecipeError: the clip is not above 0.
+    """
+    if clip is not None and not 0 < clip < math.inf:
+        raise RecipeError("out of range", where="regularizer.clip", got=clip, wanted="above 0")
+    for weight in weights:
+        weight.held = None
+        peak = weight.peak(per_channel)
+        weight.held = peak if clip is None else torch.minimum(peak, clip * weight.mean(per_channel))
+
+
+def bring_back(weights: Sequence[Weight], share: float) -> None:
+    """Move weights beyond the outermost point of a held grid, ``c * share``, back to it."""
+    for weight in weights:
+        if weight.held is not None and weight.parameter.requires_grad:
+            limit = weight.held * share
+            weight.parameter.clamp_(-limit, limit)
+
+
+def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float) -> None:
+    """One step of gradient descent on every held c; weights on the grid go with it.
+
+    A weight on its point is ``w = c k / f``, so ``dw/dc = w / c``. One that is a rounded copy of ``u`` beneath it is
+    ``u`` plus a rounding error that grows with c: ``dw/dc = (w - u) / c``, but at the end of the range ``w / c``. The
+    step ``c / f`` is what moves by the rate, and its gradient is scaled so that it moves by as large a part of itself
+    as weights do.
+
+    Args:
+        weights: with their gradients, before the optimizer's step.
+        frequency: f.
+        share: of c, where the outermost point is.
+        rate: the learning rate, divided by 1 - momentum.
+
+    Source of the scaling: Esser et al. 2020, "Learned Step Size Quantization", section 2.2.
+    """
+    for weight in weights:
+        c, parameter = weight.held, weight.parameter
+        if c is None or parameter.grad is None or not parameter.requires_grad:
+            continue
+        moved: Tensor = parameter.detach()
+        if weight.beneath is not None:
+            moved = torch.where(weight.beneath.abs() < c * share, moved - weight.beneath, moved)
+        slope = weight.total(parameter.grad * moved)
+        count = parameter.numel() / max(1, c.numel())
+        alive = c >= torch.finfo(torch.float32).tiny
+        step = torch.where(alive, c / frequency, 1.0)
+        change = -rate / math.sqrt(count * frequency) * slope / step
+        wanted = torch.clamp((step + change) * frequency, c * (1 - MOST_CHANGE), c * (1 + MOST_CHANGE))
+        found = torch.where(alive & torch.isfinite(wanted), wanted, c)
+        if weight.beneath is None:
+            parameter.mul_(torch.where(alive, found / torch.where(alive, c, 1.0), 1.0))
+        weight.held = found
+
+
+def check_scales(weights: Sequence[Weight], found: Mapping[str, Tensor], per_channel: bool) -> None:
+    """Raise unless there is one scale a weight, each of its shape.
+
+    Raises:
+        ModelError: they are another network's.
+    """
+    for weight in weights:
+        scale, shape = found.get(weight.layer), weight.peak(per_channel).shape
+        if scale is None or scale.shape != shape:
+            got = None if scale is None else list(scale.shape)
+            where = f"layer {weight.layer}"
+            raise ModelError("the held scales are another network's", where=where, got=got, wanted=list(shape))
