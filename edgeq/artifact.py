@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from edgeq.calibrate import CalibrationRecipe, calibrate
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, activation_grids, activation_values
+from edgeq.export.bias import correct_biases, float_parameters, with_floats
 from edgeq.export.channels import settle_channels
 from edgeq.export.decompose import decompose
-from edgeq.export.fold import fold_model
+from edgeq.export.equalize import equalize
+from edgeq.export.fold import fold_model, fold_untrained
 from edgeq.export.qdq import place_qdq
 from edgeq.grid import Grid, QuantizedWeight
 from edgeq.progress import Progress, Silent
@@ -85,11 +87,19 @@ def make_artifact(
     """
     decompose(model)
     _check_operations(model)
-    weights = fold_model(model, {f"{name}.weight": weight for name, weight in trained.items()}, grid=grid)
+    table = {f"{name}.weight": weight for name, weight in trained.items()}
+    if calibration.moves_floats:
+        fold_untrained(model, table)
+    if calibration.equalize:
+        equalize(model, table)
+    floats = float_parameters(model, table) if calibration.correct_bias else {}
+    weights = fold_model(model, table, grid=grid)
     ranges = calibrate(model, samples, calibration, progress=progress or Silent())
     grids = activation_grids(model, ranges, pinned or {})
     notes = settle_channels(model, weights, grids)
     qdq = place_qdq(model, weights, grids)
+    if calibration.correct_bias:
+        correct_biases(qdq, with_floats(model, floats), samples)
     conversion = convert_qdq(qdq, io=io, head=head)
     content = tflite_bytes(conversion.graph, classifier)
     return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))

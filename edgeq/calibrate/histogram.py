@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgeq.onnx_session import open_session
 
-__all__ = ["Histogram", "collect_histograms"]
+__all__ = ["Histogram", "collect_histograms", "give_outputs"]
 
 LEAST_EXPONENT = -100  # bins no narrower than 2^-100, so that their reciprocal is a float32
 BITS = 22  # bins no narrower than 2^-22 of the largest magnitude, so that their numbers are exact
@@ -102,7 +102,7 @@ def collect_histograms(
         for value in node.outputs
         if value.name and value.dtype == ir.DataType.FLOAT
     ]
-    session = open_session(model, change=partial(_give_all, names))
+    session = open_session(model, change=partial(give_outputs, names))
     found = {name: Histogram(bins) for name in (*samples, *names)}
     for i in range(len(next(iter(samples.values())))):
         feed = {name: np.ascontiguousarray(array[i : i + 1]) for name, array in samples.items()}
@@ -114,7 +114,8 @@ def collect_histograms(
     return found
 
 
-def _give_all(names: list[str], proto: onnx.ModelProto) -> None:
+def give_outputs(names: list[str], proto: onnx.ModelProto) -> None:
+    """Let a model give the float values of these names, and nothing else."""
     del proto.graph.output[:]
     for name in names:
         proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))

@@ -22,6 +22,8 @@ class CalibrationRecipe:
         samples: training images looked at, evenly spread over a seeded permutation; all of them when there are fewer.
         percentile: share of the values that ``percentile`` keeps, in percent.
         bins: the most that a histogram has; of all methods but ``minmax``.
+        equalize: even the channels of each weight against those of the next layer's; of weights that were not trained.
+        correct_bias: put the mean error of each layer's output over the samples into its bias.
         description: for people.
     """
 
@@ -29,7 +31,14 @@ class CalibrationRecipe:
     samples: int = 512
     percentile: float = 99.99
     bins: int = 2048
+    equalize: bool = False
+    correct_bias: bool = False
     description: str = ""
+
+    @property
+    def moves_floats(self) -> bool:
+        """Whether batch norms must be folded before weights are rounded."""
+        return self.correct_bias or self.equalize
 
     def __post_init__(self) -> None:
         if not 1 <= self.samples <= 1_000_000:

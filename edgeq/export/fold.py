@@ -7,6 +7,7 @@ convolution of its own before it becomes a depthwise 1x1 convolution.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,17 +19,22 @@ from edgeq.export.layer_parts import along_outputs, bias_place, output_axis, ste
 from edgeq.grid import Grid, QuantizedWeight, quantize_weight
 
 __all__ = [
+    "LAYERS",
     "TRANSPOSED",
     "BatchNorm",
     "FoldedLayer",
     "drop_unused_initializers",
     "fold_batch_norm",
     "fold_model",
+    "fold_untrained",
+    "has_weights",
+    "parameter_of",
 ]
 
 TRANSPOSED = "edgeq.transposed"
 """Marks an initializer that holds a parameter transposed: a Linear's weight [O, I] as a MatMul's [I, O]."""
 AXIS_2 = "edgeq.axis_2"
+LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +135,13 @@ def fold_model(
     """
     folded: dict[str, QuantizedWeight] = {}
     for node in list(model.graph):
-        if _has_weights(node):
+        if has_weights(node):
             _own_weight(model, node)
             stored = _value(node.inputs[1])
-            layer = _layer(node, weights.get(_origin(stored)), grid or Grid())
+            layer = _layer(node, weights.get(parameter_of(stored)), grid or Grid())
             norm = _following_norm(node)
             if norm is not None:
-                layer = _fold_node(node, norm, layer, _origin(stored) in weights, grid or Grid())
+                layer = _fold_node(node, norm, layer, parameter_of(stored) in weights, grid or Grid())
             folded[str(stored.name)] = layer.weight
             _store(model, node, layer)
         elif node.op_type == "BatchNormalization" and node.graph is not None and _feeder(node) is None:
@@ -145,9 +151,27 @@ def fold_model(
     return folded
 
 
-def _has_weights(node: ir.Node) -> bool:
+def fold_untrained(model: ir.Model, trained: Container[str]) -> None:
+    """Fold batch norms in float, into the weights that have no grid yet, and nothing else; ``fold_model`` rounds after.
+
+    Args:
+        model: changed in place.
+        trained: the initializers that :func:`fold_model` will keep the codes of.
+
+    Raises:
+        ExportError: weights or batch-norm parameters that are not finite; names the layer.
+    """
+    for node in list(model.graph):
+        if has_weights(node):
+            _own_weight(model, node)
+            if parameter_of(_value(node.inputs[1])) not in trained:
+                _fold_float(model, node, _following_norm(node))
+    drop_unused_initializers(model)
+
+
+def has_weights(node: ir.Node) -> bool:
     """Whether a node is a layer: a batch of constant matrices is an operand like any other."""
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if node.op_type not in LAYERS:
         return False
     constant = _constant(node.inputs[1])
     return constant is not None and (node.op_type != "MatMul" or constant.ndim == 2)
@@ -160,16 +184,26 @@ def drop_unused_initializers(model: ir.Model) -> None:
             del model.graph.initializers[name]
 
 
+def _fold_float(model: ir.Model, node: ir.Node, norm: ir.Node | None) -> None:
+    """A layer whose weights stay float: its batch norm goes into them and its bias, computed in float64."""
+    stored, axis = _value(node.inputs[1]), output_axis(node)
+    values, bias = _checked(node, str(stored.name).removesuffix(".weight"))
+    if norm is None:
+        return
+    parameters = _norm_parameters(norm)
+    factor = parameters.factor(str(stored.name).removesuffix(".weight"))
+    scaled = values.astype(np.float64) * along_outputs(factor, values.ndim, axis)
+    bias = ((bias.astype(np.float64) - parameters.mean) * factor + parameters.beta).astype(np.float32)
+    _replace_output(norm, node)
+    stored.const_value = ir.tensor(scaled.astype(np.float32), name=stored.name)
+    _store_bias(model, node, bias)
+
+
 def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> FoldedLayer:
     """The layer of a node before the fold, on its trained grid or on one of its own."""
     stored = _value(node.inputs[1])
-    values = _array(stored)
     name = str(stored.name).removesuffix(".weight")
-    if not np.isfinite(values).all():
-        bad = int(values.size - np.isfinite(values).sum())
-        raise ExportError(
-            "the weight has values that are NaN or infinite", where=f"layer {name}", got=f"{bad} of {values.size}"
-        )
+    values, given = _checked(node, name)
     if trained is not None and TRANSPOSED in stored.metadata_props:
         trained = replace(trained, codes=np.ascontiguousarray(trained.codes.T))
     if trained is not None and trained.codes.shape != values.shape:
@@ -182,6 +216,17 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
     axis = output_axis(node)
     if trained is None:
         trained = _rounded(values, axis, grid, name)
+    return FoldedLayer(trained, given, axis)
+
+
+def _checked(node: ir.Node, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A layer's weight and its bias [O], which are finite."""
+    values, axis = _array(_value(node.inputs[1])), output_axis(node)
+    if not np.isfinite(values).all():
+        bad = int(values.size - np.isfinite(values).sum())
+        raise ExportError(
+            "the weight has values that are NaN or infinite", where=f"layer {name}", got=f"{bad} of {values.size}"
+        )
     outputs = values.shape[axis] * step_repeats(node)
     place = bias_place(node)
     bias = None if place is None else place[0].inputs[place[1]]
@@ -191,7 +236,7 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
     given = np.zeros(outputs, np.float32) if constant is None else np.broadcast_to(constant.ravel(), (outputs,))
     if not np.isfinite(given).all():
         raise ExportError("the bias has values that are NaN or infinite", where=f"layer {name}")
-    return FoldedLayer(trained, given.astype(np.float32), axis)
+    return values, given.astype(np.float32)
 
 
 def _rounded(values: NDArray[np.float32], axis: int, grid: Grid, name: str) -> QuantizedWeight:
@@ -240,15 +285,20 @@ def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
         shape=ir.Shape(codes.shape),
         name=name,
     )
+    _store_bias(model, node, layer.bias)
+
+
+def _store_bias(model: ir.Model, node: ir.Node, bias: NDArray[np.float32]) -> None:
     if node.op_type == "MatMul":  # has no batch norm: the bias in the Add behind it stays
         return
+    stem = str(_value(node.inputs[1]).name).removesuffix(".weight")
     old = node.inputs[2] if len(node.inputs) > 2 else None
     if old is not None and len(old.uses()) == 1:
         node.replace_input_with(2, None)
         model.graph.initializers.pop(str(old.name), None)
     elif len(node.inputs) < 3:
         node.resize_inputs(3)
-    node.replace_input_with(2, _initializer(model, f"{str(stored.name).removesuffix('.weight')}.bias", layer.bias))
+    node.replace_input_with(2, _initializer(model, f"{stem}.bias", bias))
 
 
 def _own_weight(model: ir.Model, node: ir.Node) -> None:
@@ -260,7 +310,7 @@ def _own_weight(model: ir.Model, node: ir.Node) -> None:
         node.replace_input_with(1, copy)
 
 
-def _origin(stored: ir.Value) -> str:
+def parameter_of(stored: ir.Value) -> str:
     """The parameter that a copied initializer was made from."""
     return stored.metadata_props.get("edgeq.origin", str(stored.name))
 
