@@ -90,8 +90,9 @@ def make_artifact(
     table = {f"{name}.weight": weight for name, weight in trained.items()}
     if calibration.moves_floats:
         fold_untrained(model, table)
-    if calibration.equalize:
-        equalize(model, table)
+    lines = []
+    if calibration.equalize and not equalize(model, table):
+        lines.append("nothing was equalized: no two layers without a trained grid have but Relu and pools between them")
     floats = float_parameters(model, table) if calibration.correct_bias else {}
     weights = fold_model(model, table, grid=grid)
     ranges = calibrate(model, samples, calibration, progress=progress or Silent())
@@ -102,7 +103,7 @@ def make_artifact(
         correct_biases(qdq, with_floats(model, floats), samples)
     conversion = convert_qdq(qdq, io=io, head=head)
     content = tflite_bytes(conversion.graph, classifier)
-    return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
+    return Artifact(qdq, conversion, content, weights, (*lines, *notes, *conversion.notes))
 
 
 def check_convertible(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> None:

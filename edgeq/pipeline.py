@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.calibrate import load_calibration
-from edgeq.errors import ExportError
+from edgeq.errors import ExportError, RecipeError
 from edgeq.grid import QuantizedWeight
 from edgeq.manifest import artifact_entries, layer_entries, write_manifest
 from edgeq.outputs import OUTPUTS, build_manifest, manifest_head, write_artifact, write_curves, write_report
@@ -62,7 +62,7 @@ def build(
     clock = StageClock(progress or Silent())
     progress = clock.progress
     load_target(recipe.target)
-    load_calibration(recipe.quantize.calibration)
+    _check_calibration(recipe)
     if android:
         _check_android(recipe)
     with open_workspace(out, resume=resume) as work:
@@ -244,6 +244,17 @@ def _verify(
         io=recipe.quantize.io,
         progress=progress,
     )
+
+
+def _check_calibration(recipe: Recipe) -> None:
+    if load_calibration(recipe.quantize.calibration).equalize:
+        raise RecipeError(
+            "equalize moves weights, and a build keeps their integers",
+            where="quantize.calibration",
+            got=recipe.quantize.calibration,
+            wanted="a calibration recipe without equalize",
+            remedy="use it with edgeq export or edgeq quantize",
+        )
 
 
 def _check_android(recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ INPUT_SUFFIX = "_QuantizeLinear_Input"
 
 
 def float_parameters(model: ir.Model, trained: Container[str]) -> dict[str, ir.TensorProtocol]:
-    """The weights and biases of a float model before they are rounded, by initializer name; not the trained weights."""
+    """The weights of a float model before they are rounded, by initializer name; not the trained ones."""
     kept: dict[str, ir.TensorProtocol] = {}
     for node in model.graph:
         stored = node.inputs[1] if has_weights(node) else None
@@ -132,7 +132,7 @@ def _layers(qdq: ir.Model) -> list[_Layer]:
 
 
 def _bias(node: ir.Node) -> tuple[ir.Node, int] | None:
-    """Where the bias is read: as :func:`edgeq.export.fold.bias_place`, through the DequantizeLinear."""
+    """Where the bias is read: as :func:`edgeq.export.layer_parts.bias_place`, through the DequantizeLinear."""
     if node.op_type != "MatMul":
         return (node, 2) if len(node.inputs) > 2 and node.inputs[2] is not None else None
     uses = list(node.outputs[0].uses())

@@ -13,6 +13,7 @@ from edgeq.calibrate import CalibrationRecipe, calibrate, load_calibration
 from edgeq.calibrate.clipping import least_squares_range
 from edgeq.errors import DataError, ExportError, RecipeError
 from edgeq.export.activations import ActivationGrid, activation_values
+from edgeq.resources import data_names
 
 BODY = "c = Conv (x, w, b)\n r = Relu (c)\n p = MaxPool <kernel_shape = [2, 2]> (r)\n z = Tanh (q)\n y = Add (p, z)"
 INPUTS = {"x": (1, 3, 5, 7), "q": (1, 4, 1, 1)}
@@ -152,10 +153,11 @@ def test_a_network_that_overflows_is_told() -> None:
         activation_grids(model, calibrate(model, data, method("minmax")), {})
 
 
-@pytest.mark.parametrize("name", ["minmax", "percentile", "entropy", "mse"])
+@pytest.mark.parametrize("name", data_names("calibration"))
 def test_the_recipes_that_ship(name: str) -> None:
     recipe = load_calibration(name)
-    assert recipe.method == name
+    assert recipe.method == ("mse" if name in ("corrected", "equalized") else name)
+    assert (recipe.correct_bias, recipe.equalize) == (name in ("corrected", "equalized"), name == "equalized")
     assert recipe.description
 
 
