@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 import pytest
-from int8_models import Arrays, artifact_of, float_model, run_onnxruntime, weights
+from int8_models import Arrays, Constant, artifact_of, float_model, run_onnxruntime, weights
 from numpy.typing import NDArray
 
 from edgeq.artifact import make_artifact
@@ -30,14 +32,14 @@ def peaks(model: ir.Model, name: str, axis: int) -> NDArray[np.float32]:
     return largest
 
 
-def data(inputs: dict[str, tuple[int, ...]]) -> Arrays:
+def data(inputs: Mapping[str, tuple[int, ...]]) -> Arrays:
     generator = np.random.default_rng(3)
     return {name: generator.standard_normal((4, *shape[1:])).astype(np.float32) for name, shape in inputs.items()}
 
 
 # body, constants, inputs, and of the weights between: first, axis of its outputs, second, axis of its inputs
 NORM = "BatchNormalization (c, gamma, beta, mean, var)"
-CASES = {
+CASES: dict[str, tuple[str, dict[str, NDArray[np.float32]], tuple[str, int, str, int]]] = {
     "convolutions": (
         "c = Conv (x, w, b)\n r = Relu (c)\n y = Conv (r, v)",
         {"w": uneven(8, 3, 3, 3), "b": weights(8), "v": uneven(5, 8, 1, 1, axis=1, seed=1)},
@@ -51,7 +53,7 @@ CASES = {
             "gamma": uneven(8),
             "beta": weights(8, seed=1),
             "mean": weights(8, seed=2),
-            "var": np.abs(weights(8, seed=4)) + 0.1,
+            "var": np.abs(weights(8, seed=4)) + np.float32(0.1),
             "v": weights(5, 8, seed=5),
         },
         ("w", 0, "v", 1),
@@ -117,7 +119,8 @@ def test_a_chain_through_a_depthwise_layer_settles() -> None:
     ],
 )
 def test_what_cannot_be_moved_is_left_alone(body: str) -> None:
-    constants = {"w": uneven(8, 3, 1, 1), "v": weights(5, 8, 1, 1), "w8": weights(8, 8, 1, 1), "zero": 0.0, "six": 6.0}
+    arrays = {"w": uneven(8, 3, 1, 1), "v": weights(5, 8, 1, 1), "w8": weights(8, 8, 1, 1)}
+    constants: dict[str, Constant] = {**arrays, "zero": 0.0, "six": 6.0}
     assert find_pairs(float_model(body, constants, IMAGE), ()) == []
 
 
