@@ -20,8 +20,9 @@ from docs_pages import NAMES, PAGES, ROOT, blocks, check_manifest
 
 import edgeq
 from edgeq import errors
+from edgeq.calibrate import CalibrationRecipe
 from edgeq.cli.main import INTERRUPTED
-from edgeq.recipe import Recipe, _toml_value, recipe_from_dict
+from edgeq.recipe import Recipe, _toml_value, recipe_from_dict, table_to_dataclass
 
 REMEDY = "run: python tests/test_docs.py"
 
@@ -61,7 +62,11 @@ def test_python_and_toml_on_a_page_are_well_formed(path: Path) -> None:
         ast.parse(block)
     for block in blocks(path, "toml"):
         table = tomllib.loads(block)
-        if "schema" not in table:  # a target has one, a recipe has not
+        if "schema" in table:  # a target has one, a recipe has not
+            continue
+        if "correct_bias" in table:
+            table_to_dataclass(CalibrationRecipe, table, where="calibration")
+        else:
             recipe_from_dict(table)
 
 
