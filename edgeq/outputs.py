@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ def manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dic
         "schema": SCHEMA,
         "edgeq": versions["edgeq"],
         "versions": versions,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),  # as a reader of the file has it
         "seed": recipe.seed,
         "data": {
             "name": data.name,

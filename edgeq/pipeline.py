@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "calibration_samples", "train_only"]
 
+TOP = 5
+
 
 def build(
     recipe: Recipe,
@@ -295,7 +297,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         write_curves(training, work.folder)
         manifest = {
             **manifest_head(recipe, data, training),
-            "accuracy": {**accuracy, "samples": len(labels)},
+            "accuracy": {**accuracy, **_top5(logits, labels), "samples": len(labels)},
             "layers": layer_entries(trained),
             "artifacts": artifact_entries(work.folder, OUTPUTS),
             "stages": [dataclasses.asdict(time) for time in clock.times],
@@ -303,3 +305,14 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         write_manifest(work.folder / "manifest.json", manifest)
         work.commit()
     return manifest
+
+
+def _top5(logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+    """Percent of the images whose class is among the five likeliest, where there are more than five."""
+    if next(iter(logits.values())).shape[1] <= TOP:
+        return {}
+    found = {}
+    for name, rows in logits.items():
+        best = np.argpartition(rows, -TOP, axis=1)[:, -TOP:]
+        found[name] = round(100 * float((best == labels[:, None]).any(axis=1).mean()), 4)
+    return {"top5": found}

@@ -153,7 +153,7 @@ def test_the_recipe_in_the_folder_is_resolved(built: Build) -> None:
     recipe = load_recipe(built.out / "recipe.toml")
     assert recipe.train.flip is True
     assert recipe.regularizer.amplitude == 1e-5, "what 8 bits ask for"
-    assert dataclasses.asdict(recipe) == read_manifest(built.out)["recipe"]
+    assert json.loads(json.dumps(dataclasses.asdict(recipe))) == read_manifest(built.out)["recipe"]
 
 
 def test_every_trained_integer_is_in_both_files(built: Build) -> None:

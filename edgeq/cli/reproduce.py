@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 @click.group("reproduce", cls=SuggestingGroup, epilog="Example: edgeq reproduce table1")
 def command() -> None:
-    """The paper's tables, computed again."""
+    """The paper's tables and figures, computed again."""
 
 
 @command.command("table1", epilog="Example: edgeq reproduce table1 --json")
@@ -51,6 +51,49 @@ def table2_command(
     with showing_progress(verbosity(quiet, verbose)) as progress:
         table = reproduce_table2(data, out, seeds=seeds, progress=progress, **options)
     print_result(table, as_json=as_json)
+
+
+@command.command("table3", epilog="Example: edgeq reproduce table3 --data imagenet --device cuda --jobs 5")
+@click.option("--data", required=True, metavar="PATH", help="ImageNet: train/<class>/* and test/<class>/*.")
+@click.option("--model", default="resnet50", metavar="NAME", help="The network [resnet50].")
+@click.option("--image-size", type=click.IntRange(8), default=224, help="Side in pixels [224].")
+@click.option("--epochs", type=click.IntRange(1), default=90, help="Of each training [90, as in the paper].")
+@click.option("--batch-size", type=click.IntRange(2), default=256, help="Images a step [256, as in the paper].")
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,), help="Repeated for several [0].")
+@click.option("--jobs", type=click.IntRange(1), default=1, help="Trainings at a time [1].")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To train on [auto].")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/table3"), help="Folder of the runs.")
+@output_options
+def table3_command(
+    seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> None:
+    """Top-1 and top-5 by function and amplitude on a folder of ImageNet's shape, beside the paper's figures.
+
+    Called again with the same --out it goes on where it stopped.
+    """
+    from edgeq.reproduce import reproduce_table3
+
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        table = reproduce_table3(data, out, seeds=seeds, progress=progress, **options)
+    print_result(table, as_json=as_json)
+
+
+@command.command("figures", epilog="Example: edgeq reproduce figures --table2 out/table2 --out out/figures")
+@click.option("--table2", type=click.Path(path_type=Path), help="Folder of table2's runs, for figures 4 and 5.")
+@click.option("--table3", type=click.Path(path_type=Path), help="Folder of table3's runs, for figures 6 and 7.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/figures"), help="Folder [out/figures].")
+@output_options
+def figures_command(
+    table2: Path | None, table3: Path | None, out: Path, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Figures 1 to 7 as SVG: the functions, and what the runs gave with the paper's figures beside.
+
+    A figure without runs is left out.
+    """
+    verbosity(quiet, verbose)
+    from edgeq.reproduce import reproduce_figures
+
+    print_result(reproduce_figures(out, table2=table2, table3=table3), as_json=as_json)
 
 
 @command.command("methods", epilog="Example: edgeq reproduce methods --data cifar10.tar.xz --epochs 100 --jobs 2")

@@ -1,24 +1,32 @@
-"""The paper's tables, computed and trained again, and the comparison of methods that it has not.
+"""The paper's tables and figures, computed and trained again, and the comparison of methods that it has not.
 
 Source: Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantization of Neural Networks".
 """
 
 from __future__ import annotations
 
+from edgeq.reproduce.figures import Figures, reproduce_figures
 from edgeq.reproduce.methods import Comparison, ComparisonRow, compare_methods
 from edgeq.reproduce.table1 import PeakRow, Table1, Table1Row, reproduce_table1
 from edgeq.reproduce.table2 import Setting, Table2, Table2Row, reproduce_table2
+from edgeq.reproduce.table3 import Cell, Table3, Table3Row, reproduce_table3
 
 __all__ = [
+    "Cell",
     "Comparison",
     "ComparisonRow",
+    "Figures",
     "PeakRow",
     "Setting",
     "Table1",
     "Table1Row",
     "Table2",
     "Table2Row",
+    "Table3",
+    "Table3Row",
     "compare_methods",
+    "reproduce_figures",
     "reproduce_table1",
     "reproduce_table2",
+    "reproduce_table3",
 ]

@@ -42,6 +42,7 @@ def test_the_runs_are_the_papers_cells() -> None:
     assert max(b / a for a, b in itertools.pairwise(amplitudes)) == 2
     (default,) = [run for run in runs if run.name == "default-seed0"]
     assert default.recipe.method == "post-training"
+    assert {run.recipe.quantize.batch_norm_images for run in runs} == {0}, "the paper rounds, and that is all"
 
 
 def test_the_papers_own_figures_have_the_papers_shape() -> None:
