@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeq.display.summary import Result, Summary, Table, table
+from edgeq.display.words import size
 from edgeq.manifest import mean_distance
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ class BuildResult(_Artifact):
 
     def summary(self) -> Summary:
         accuracy, parity = self.manifest["accuracy"], self.manifest["parity"]
-        sizes = {item["path"]: item["bytes"] for item in self.manifest["artifacts"]}
+        sizes = {item["path"]: size(item["bytes"]) for item in self.manifest["artifacts"]}
         rows = [
-            ["PyTorch, float", f"{accuracy['float']:.2f} %", _kb(sizes.get("checkpoint.safetensors"))],
+            ["PyTorch, float", f"{accuracy['float']:.2f} %", sizes.get("checkpoint.safetensors", "")],
             ["PyTorch, snapped to the grid", f"{accuracy['snapped']:.2f} %", ""],
-            ["ONNX int8, onnxruntime", f"{accuracy['onnx']:.2f} %", _kb(sizes.get("model.onnx"))],
-            ["TFLite int8, LiteRT with XNNPACK", f"{accuracy['tflite']:.2f} %", _kb(sizes.get("model.tflite"))],
+            ["ONNX int8, onnxruntime", f"{accuracy['onnx']:.2f} %", sizes.get("model.onnx", "")],
+            ["TFLite int8, LiteRT with XNNPACK", f"{accuracy['tflite']:.2f} %", sizes.get("model.tflite", "")],
         ]
         data = self.manifest["data"]
         title = f"{self.manifest['recipe']['model']} on {data['name']}, {accuracy['samples']} test images"
@@ -126,11 +127,11 @@ class ExportResult(_Artifact):
     """
 
     def summary(self) -> Summary:
-        sizes = {item["path"]: item["bytes"] for item in self.manifest["artifacts"]}
+        sizes = {item["path"]: size(item["bytes"]) for item in self.manifest["artifacts"]}
         parity = self.manifest["parity"]
         return (
-            f"{self.out}/model.tflite  {_kb(sizes['model.tflite'])}",
-            f"{self.out}/model.onnx    {_kb(sizes['model.onnx'])}",
+            f"{self.out}/model.tflite  {sizes['model.tflite']}",
+            f"{self.out}/model.onnx    {sizes['model.onnx']}",
             f"layers differ by {parity['max_code_difference']} code at most between runtimes; "
             f"{parity['codes_kept']:,} of {parity['codes']:,} integers in both files",
         )
@@ -173,7 +174,7 @@ class ConvertResult(Result):
     notes: tuple[str, ...] = ()
 
     def summary(self) -> Summary:
-        return (f"{self.path}  {_kb(self.size_bytes)}, {self.operators} operations",)
+        return (f"{self.path}  {size(self.size_bytes)}, {self.operators} operations",)
 
     def to_dict(self) -> dict[str, Any]:
         """``path``, ``bytes``, ``operators`` and ``notes``."""
@@ -252,7 +253,3 @@ def _layer_table(found: Verification) -> Table:
     ]
     columns = ["layer", "operation", "onnxruntime", "XNNPACK", "taken by XNNPACK"]
     return table("Largest difference in codes from LiteRT's reference kernels", columns, rows, right={2, 3})
-
-
-def _kb(size: int | None) -> str:
-    return "" if size is None else f"{size / 1000:,.0f} kB"

@@ -191,4 +191,4 @@ def test_ipython_shows_the_tables() -> None:
 
     printer, result = Printer(), edgeq.ConvertResult(Path("m.tflite"), 1234, 5, ("a note",))
     result._repr_pretty_(printer, cycle=False)
-    assert printer.shown == "m.tflite  1 kB, 5 operations"
+    assert printer.shown == "m.tflite  1.2 kB, 5 operations"

@@ -14,7 +14,7 @@ from conftest import Build
 from terminals import Shown, in_terminal
 
 from edgeq.display.lines import Lines
-from edgeq.display.words import duration, rate
+from edgeq.display.words import duration, rate, size
 
 WORK = """
 import sys, time
@@ -145,9 +145,12 @@ def test_a_log_gets_few_lines(clock: Callable[[float], None], capfd: pytest.Capt
 
 
 def test_words() -> None:
-    assert [duration(seconds) for seconds in (0.04, 9.94, 9.96, 119, 120, 7199, 7800)] == [
-        *("0.0 s", "9.9 s", "10 s", "119 s", "2 min", "2 h 0 min", "2 h 10 min")
+    assert [duration(seconds) for seconds in (0.04, 9.94, 9.96, 119, 120, 271, 599.6, 7199, 7800)] == [
+        *("0.0 s", "9.9 s", "10 s", "119 s", "2 min", "4 min 31 s", "10 min", "2 h 0 min", "2 h 10 min")
     ]
     assert [rate(*pair) for pair in ((0, 1), (1, 0), (12345, 1), (100, 8), (1, 5), (2, 600))] == [
         *("", "", "12,345/s", "12.5/s", "5.0 s each", "5 min each")
+    ]
+    assert [size(count) for count in (0, 999, 1000, 9949, 9950, 1_107_176, 9_999_500, 25_600_000)] == [
+        *("0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "1,107 kB", "10.0 MB", "25.6 MB")
     ]
