@@ -56,7 +56,7 @@ def emulate(
     """
     chosen = find_lanes(target, tuple(lanes))
     found = []
-    with progress.task(f"{target.name} under QEMU", len(chosen)) as task:
+    with progress.task("runtimes", len(chosen)) as task:
         for lane in chosen:
             found.append(_run_lane(lane, reference, target, progress))
             task.advance(1, lane.name)

@@ -199,6 +199,6 @@ class TrainingModule(LightningModule):
 
 def _note(log: EpochLog, epochs: int) -> str:
     accuracy = "" if log.test_accuracy is None else f", test {log.test_accuracy:.2f} %"
-    strength = f"eta {log.eta:.1e}" if log.eta else f"amplitude {log.amplitude:.1e}"
-    term = f", {strength}, distance {log.distance:.3f}"
-    return f"epoch {log.epoch + 1}/{epochs}, loss {log.loss:.4f}{accuracy}{term}"
+    pulled = {"eta": log.eta, "amplitude": log.amplitude}
+    strength = "".join(f", {name} {value:.1e}" for name, value in pulled.items() if value)
+    return f"epoch {log.epoch + 1}/{epochs}, loss {log.loss:.4f}{accuracy}{strength}, distance {log.distance:.3f}"
