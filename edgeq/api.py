@@ -303,7 +303,8 @@ def report(
     Raises:
         FormatError: a file is missing, damaged, or not of the same artifact. Page and manifest are then as they were.
     """
-    from edgeq.report.redraw import PAGE, redraw
+    from edgeq.report.page import PAGE
+    from edgeq.report.redraw import redraw
 
     with resolve_progress(progress) as shown:
         shown.stage("Report")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ OUTPUTS = (
     "recipe.toml",
     "golden.npz",
     "report.json",
-    "report.html",
 )
 
 
@@ -68,7 +67,7 @@ def build_manifest(
             "codes_kept": found.codes,
             "layers": [dataclasses.asdict(layer) for layer in found.layers],
         },
-        "artifacts": artifact_entries(folder, OUTPUTS),
+        "artifacts": [],
         "stages": [],
         "bench": [],
     }
@@ -103,15 +102,20 @@ def write_report(
     training: TrainResult,
     command: str,
     folder: Path,
+    others: Sequence[str] = (),
 ) -> None:
-    """``report.json``, and the page drawn from the folder as ``edgeq report`` will draw it again."""
+    """``report.json``, and the page drawn from the folder as ``edgeq report`` will draw it again.
+
+    The manifest gets its ``artifacts``: all files, with ``others`` that are there already.
+    """
     from edgeq.report.details import gather_details, write_details
     from edgeq.report.gather import gather_report
-    from edgeq.report.page import render_report
+    from edgeq.report.page import PAGE, render_report
 
     write_details(gather_details(data, found, training.history, command), folder / "report.json")
-    page = render_report(gather_report(folder, manifest))
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    manifest["artifacts"] = artifact_entries(folder, (*OUTPUTS, *others))
+    (folder / PAGE).write_text(render_report(gather_report(folder, manifest)), encoding="utf-8")
+    manifest["artifacts"] += artifact_entries(folder, [PAGE])
 
 
 def write_curves(training: TrainResult, folder: Path) -> None:

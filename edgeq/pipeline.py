@@ -85,9 +85,8 @@ def build(
         with clock.stage("report", "Report"):
             manifest = build_manifest(recipe, data, trained, found, training, work.folder)
             manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
-            write_report(manifest, data, found, training, command, work.folder)
-            names = (*OUTPUTS, *(_write_android(work.folder) if android else ()))
-            manifest["artifacts"] = artifact_entries(work.folder, names)
+            others = _write_android(work.folder) if android else []
+            write_report(manifest, data, found, training, command, work.folder, others)
         manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
         write_manifest(work.folder / "manifest.json", manifest)
         work.commit()

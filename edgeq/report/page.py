@@ -15,14 +15,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from edgeq.display import words
 from edgeq.report import charts, sections
 from edgeq.report.confusion import confusion
 from edgeq.report.content import ReportInput
 from edgeq.report.layers import layer_rows
+from edgeq.report.sections import PAGE
 from edgeq.report.timing import bench_rows, timed_lanes
 from edgeq.report.training import training_charts, training_table
 
-__all__ = ["render_report"]
+__all__ = ["PAGE", "render_report"]
 
 FOLDER = Path(__file__).parent
 
@@ -58,6 +60,8 @@ def render_report(report: ReportInput) -> str:
         accuracies=sections.accuracies(manifest),
         facts=sections.facts(manifest),
         smaller=sections.smaller(manifest),
+        files=sections.files(manifest),
+        stages=sections.stages(manifest),
         training_table=training_table(report.details.history),
         pictures=sections.pictures(report.details, report.classes),
         charts=charts,
@@ -78,8 +82,8 @@ def _parts(report: ReportInput, context: dict[str, object]) -> list[tuple[str, s
         ("confusion", "Confusion", context["confusion"]),
         ("disagreements", "Disagreements", report.details.disagreements),
         ("device", "On the device", context["bench"] or context["lanes"]),
-        ("files", "Sizes", [item for item in manifest.get("artifacts") or [] if item["path"] != "report.html"]),
-        ("stages", "Stages", manifest.get("stages")),
+        ("files", "Sizes", sections.files(manifest)),
+        ("stages", "Stages", sections.stages(manifest)),
         ("recipe", "Command and recipe", report.details.command or report.recipe_toml),
     )
     return [(name, words) for name, words, something in there if something]
@@ -107,8 +111,8 @@ def _template() -> Template:
         finalize=_printable,
     )
     environment.filters |= {
-        "size": sections.size_text,
-        "duration": sections.duration_text,
+        "size": words.size,
+        "duration": words.duration,
         "short": charts.short,
         "count": "{:,}".format,
         "drawing_is_safe": _safe,
@@ -123,8 +127,8 @@ def _safe(drawing: str) -> Markup:
 
 
 def _breakable(name: str) -> Markup:
-    """A dotted name, which may be broken after its dots and underscores before it is broken anywhere."""
-    return Markup(re.sub(r"([._])(?=.)", r"\1<wbr>", str(escape(_printable(name)))))
+    """A dotted name, which may be broken after its dots, underscores and slashes before it is broken anywhere."""
+    return Markup(re.sub(r"([._/])(?=.)", r"\1<wbr>", str(escape(_printable(name)))))
 
 
 def _printable(value: object) -> object:

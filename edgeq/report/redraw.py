@@ -10,15 +10,13 @@ from edgeq.errors import FormatError
 from edgeq.manifest import artifact_entries, read_manifest, write_manifest
 from edgeq.report.gather import gather_report
 from edgeq.report.manifest_view import check_manifest
-from edgeq.report.page import render_report
+from edgeq.report.page import PAGE, render_report
 
 if TYPE_CHECKING:
     from edgeq.bench.board import Measured
     from edgeq.bench.result import Emulation
 
-__all__ = ["PAGE", "redraw"]
-
-PAGE = "report.html"
+__all__ = ["redraw"]
 
 
 def redraw(folder: Path, found: Sequence[Emulation | Measured] = (), where: Path | None = None) -> dict[str, Any]:

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgeq.display.words import size
 from edgeq.report.content import Details
 
 __all__ = [
     "Answer",
+    "FileRow",
     "Picture",
     "Verdict",
     "accuracies",
-    "duration_text",
     "facts",
+    "files",
     "pictures",
-    "size_text",
     "smaller",
+    "stages",
     "verdict",
 ]
 
+PAGE = "report.html"
 ACCEPTED_DROP = 0.3  # points below float that edgeq promises at 8 bits on its own data
 
 
@@ -49,6 +52,16 @@ class Picture:
     uri: str
     label: str
     answers: tuple[Answer, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file's size and fingerprint, or the size of so many in a folder, whose ``path`` ends in a slash."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    count: int
 
 
 def accuracies(manifest: Mapping[str, Any]) -> list[tuple[str, str, float, float | None]]:
@@ -98,7 +111,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "model.tflite" in sizes:
         times = smaller(manifest)
         words = f"{times:.2f} times smaller than the float32 checkpoint" if times else "the artifact"
-        tiles.append(("model.tflite", size_text(sizes["model.tflite"]), words))
+        tiles.append(("model.tflite", size(sizes["model.tflite"]), words))
     if parity.get("codes"):
         kept = f"{100 * parity.get('codes_kept', 0) / parity['codes']:.4g} %"
         tiles.append(("Integers kept", kept, f"{parity.get('codes_kept', 0):,} of {parity['codes']:,}, in both files"))
@@ -115,21 +128,27 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def size_text(size_bytes: int) -> str:
-    """A size for people; the exact bytes stand beside it."""
-    if size_bytes < 1024:
-        return f"{size_bytes} B"
-    if size_bytes < 1024**2:
-        return f"{size_bytes / 1024:.1f} KiB"
-    return f"{size_bytes / 1024**2:.2f} MiB"
+def files(manifest: Mapping[str, Any]) -> list[FileRow]:
+    """The artifacts but the page itself; those of a folder are one row, such as ``android/``."""
+    folders: dict[str, list[Mapping[str, Any]]] = {}
+    for item in manifest.get("artifacts") or []:
+        if item["path"] != PAGE:
+            top, slash, _ = item["path"].partition("/")
+            folders.setdefault(top + slash, []).append(item)
+    return [
+        FileRow(
+            path if len(items) > 1 else items[0]["path"],
+            sum(item["bytes"] for item in items),
+            items[0]["sha256"],
+            len(items),
+        )
+        for path, items in folders.items()
+    ]
 
 
-def duration_text(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 99.995:
-        return f"{seconds:.2f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+def stages(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those before the page was drawn: what its own drawing takes is not known then."""
+    return [stage for stage in manifest.get("stages") or [] if stage["name"] != "report"]
 
 
 def pictures(details: Details, classes: Sequence[str]) -> list[Picture]:

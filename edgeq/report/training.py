@@ -35,7 +35,7 @@ class TrainingTable:
 
 def training_charts(history: Sequence[Mapping[str, float]]) -> list[LineChart]:
     """One drawing for each quantity that has a value; the periodic term's own ones come last."""
-    epochs = [entry.get("epoch", float(index)) for index, entry in enumerate(history)]
+    epochs = [_epoch(index, entry) for index, entry in enumerate(history)]
     charts = []
     for keys, title, unit, factor in _CHARTS:
         curves = {
@@ -68,5 +68,10 @@ def training_table(history: Sequence[Mapping[str, float]]) -> TrainingTable | No
     rows = []
     for index, entry in list(enumerate(history))[::-1][::every][::-1]:
         cells = [short(entry[key] * factor) if key in entry else "" for key, _, factor in keys]
-        rows.append((f"{entry.get('epoch', index):g}", *cells))
+        rows.append((f"{_epoch(index, entry):g}", *cells))
     return TrainingTable(tuple(titles.get(key, title) for key, title, _ in keys), tuple(rows), len(history))
+
+
+def _epoch(index: int, entry: Mapping[str, float]) -> float:
+    """Counted from 1, as the progress of the training counts them."""
+    return entry.get("epoch", index) + 1

@@ -32,11 +32,13 @@ def change(path: Path, key: str, value: object) -> None:
     path.write_text(json.dumps(document | {key: value}))
 
 
-def test_the_page_is_drawn_again_and_the_manifest_knows_it(out: Path, edgeq: Callable[..., Ended]) -> None:
+def test_the_page_is_drawn_again_as_it_was_and_the_manifest_knows_it(out: Path, edgeq: Callable[..., Ended]) -> None:
+    built = (out / "report.html").read_text(encoding="utf-8")
     (out / "report.html").write_text("gone")
     ended = edgeq("report", out)
     assert (ended.code, ended.out, ended.err) == (0, f"{out / 'report.html'}\n", "== Report\n")
     page = (out / "report.html").read_text(encoding="utf-8")
+    assert page == built
     for heading in ("Training", "Layers", "Parity", "Confusion", "Disagreements", "Sizes", "Stages"):
         assert f"<h2>{heading}</h2>" in page
     verify_build(out)  # holds every file to the manifest
