@@ -36,7 +36,7 @@ COMMANDS = {
     "peak": "NEON peak loops: counted under QEMU, or measured on one core of a board.",
     "report": "Draw report.html of a finished build or export again, with what a bench found.",
     "inspect": "Operations, tensors, grids and sizes of a .tflite or .onnx file.",
-    "reproduce": "The paper's tables, computed again.",
+    "reproduce": "The paper's tables and figures, computed again.",
     "targets": "List the devices edgeq knows, or show one.",
     "doctor": "Say what is installed, what is missing and what that costs.",
     "completion": "A shell script that completes commands, options and names on TAB.",
