@@ -118,7 +118,7 @@ def test_options_that_set_a_recipe_are_sorted_by_its_parts(edgeq: Run) -> None:
         (["build", "--bist", "3"], "'--bits'"),
         (["targets", "shwo", "x"], "Did you mean show?"),
         (["reproduce", "tabel1"], "Did you mean table1?"),
-        (["reproduce", "figure"], "Known: "),
+        (["reproduce", "nothing"], "Known: "),
         (["build", "--model", "lenet4"], "did you mean lenet5?"),
     ],
 )
