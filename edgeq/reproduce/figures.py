@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +40,8 @@ class Figures(Result):
         left_out: by the figure's number, why it was not drawn.
     """
 
-    files: dict[int, Path] = field(default_factory=dict)
-    left_out: dict[int, str] = field(default_factory=dict)
+    files: dict[int, Path]
+    left_out: dict[int, str]
 
     def summary(self) -> Summary:
         drawn = [f"figure {number}: {file}" for number, file in self.files.items()]
@@ -83,7 +83,7 @@ def reproduce_figures(
     Raises:
         FormatError: a manifest is damaged.
     """
-    out, found = Path(out), Figures()
+    out, found = Path(out), Figures({}, {})
     for number, function, frequencies in FUNCTION_FIGURES:
         _write(found, number, draw_function(number, function, frequencies), out)
     ours2, ours3 = (_Runs(Path(folder) if folder else None) for folder in (table2, table3))

@@ -81,7 +81,7 @@ class Table2Row:
 
     @property
     def mean(self) -> float:
-        """Over the seeds: snapped, or of the network without the term as it is; a diverged one counts as 0."""
+        """Mean over the seeds of the snapped network, or of that without the term; a diverged one counts as 0."""
         values = [0.0 if math.isnan(value) else value for value in (self.snapped or self.unrounded)]
         return sum(values) / len(values)
 
