@@ -176,7 +176,7 @@ def convert(
     model: str | Path | onnx.ModelProto,
     out: str | Path,
     *,
-    io: Literal["uint8", "int8", "float32"] = "int8",
+    io: Literal["uint8", "int8", "int16", "float32"] = "int8",
     calibration_data: CalibrationData | None = None,
     progress: ProgressLike = None,
 ) -> ConvertResult:

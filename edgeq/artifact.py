@@ -10,15 +10,17 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.calibrate import CalibrationRecipe, calibrate
-from edgeq.errors import ExportError
+from edgeq.errors import ExportError, RecipeError
 from edgeq.export.activations import ActivationGrid, activation_grids, activation_values
 from edgeq.export.bias import correct_biases, float_parameters, with_floats
 from edgeq.export.channels import settle_channels
 from edgeq.export.decompose import decompose
 from edgeq.export.equalize import equalize
 from edgeq.export.fold import fold_model, fold_untrained
+from edgeq.export.layer_parts import layer_name, layer_of
 from edgeq.export.qdq import place_qdq
-from edgeq.grid import Grid, QuantizedWeight
+from edgeq.grid import QuantizedWeight
+from edgeq.modes import Plan
 from edgeq.progress import Progress, Silent
 from edgeq.tflite.convert import Conversion, Head, Interface, convert_qdq, unsupported_nodes
 from edgeq.tflite.metadata import ImageClassifier, add_metadata, append_files
@@ -63,7 +65,7 @@ def make_artifact(
     io: Interface = "int8",
     head: Head = "none",
     classifier: ImageClassifier | None = None,
-    grid: Grid | None = None,
+    plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Quantize a float ONNX model; trained codes are kept.
@@ -78,7 +80,7 @@ def make_artifact(
         io: the type of the file's inputs and outputs.
         head: ``softmax`` for a classifier with scores.
         classifier: puts metadata and labels into the file.
-        grid: of the weights that were not trained.
+        plan: what layers compute in, and the grids of the weights that were not trained.
         progress: shown.
 
     Raises:
@@ -87,23 +89,33 @@ def make_artifact(
     """
     decompose(model)
     _check_operations(model)
+    plan = plan or Plan()
+    plan.check_names(layer_name(node) for node in model.graph)
     table = {f"{name}.weight": weight for name, weight in trained.items()}
+    if calibration.correct_bias and plan.uses != {"int8"}:
+        raise RecipeError("biases are corrected in networks of int8 alone", where="calibration.correct_bias",
+                          got=", ".join(sorted(plan.uses)), remedy="leave correct_bias out")  # fmt: skip
     if calibration.moves_floats:
         fold_untrained(model, table)
-    lines = []
+    notes: list[str] = []
     if calibration.equalize and not equalize(model, table):
-        lines.append("nothing was equalized: no two layers without a trained grid have but Relu and pools between them")
+        notes.append("nothing was equalized: no two layers without a trained grid have but Relu and pools between them")
     floats = float_parameters(model, table) if calibration.correct_bias else {}
-    weights = fold_model(model, table, grid=grid)
-    ranges = calibrate(model, samples, calibration, progress=progress or Silent())
-    grids = activation_grids(model, ranges, pinned or {})
-    notes = settle_channels(model, weights, grids)
-    qdq = place_qdq(model, weights, grids)
+    weights = fold_model(model, table, grid_of=plan.grid_of)
+    kinds: list[str] = sorted(plan.uses - {"float32"})
+    ranges = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
+    grids = {kind: activation_grids(model, ranges, pinned or {}, kind) for kind in kinds}
+    weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
+    for kind in kinds:
+        part = {name: weight for name, weight in weights.items() if plan.mode_of(layer_of(name)).activations == kind}
+        notes += settle_channels(model, part, grids[kind])
+        weights |= part
+    qdq = place_qdq(model, weights, grids, plan)
     if calibration.correct_bias:
         correct_biases(qdq, with_floats(model, floats), samples)
-    conversion = convert_qdq(qdq, io=io, head=head)
+    conversion = convert_qdq(qdq, io=io, head=head, floats="float32" in plan.uses)
     content = tflite_bytes(conversion.graph, classifier)
-    return Artifact(qdq, conversion, content, weights, (*lines, *notes, *conversion.notes))
+    return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
 
 
 def check_convertible(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> None:
@@ -120,7 +132,7 @@ def check_convertible(model: ir.Model, *, io: Interface = "int8", head: Head = "
     _check_operations(model)
     weights = fold_model(model, {})
     ranges = {str(value.name): (-1.0, 1.0) for value in activation_values(model)}
-    qdq = place_qdq(model, weights, activation_grids(model, ranges, {}))
+    qdq = place_qdq(model, weights, {"int8": activation_grids(model, ranges, {})})
     convert_qdq(qdq, io=io, head=head)
 
 

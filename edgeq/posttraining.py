@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgeq.errors import DataError, ExportError, ModelError, RecipeError
 from edgeq.grid import Grid, QuantizedWeight
 from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions, write_manifest
+from edgeq.modes import Plan, check_ends, plan_from_options
 from edgeq.progress import Progress, Silent
 from edgeq.stages import StageClock
 from edgeq.whole_file import write_whole
@@ -54,7 +55,14 @@ class ExportRequest:
         calibration: a recipe of ``calibration/`` by name, or a TOML file.
         grid: bits and function of the weights.
         per_channel: one step an output channel (after the batch-norm fold) or one a tensor (before it).
-        io: type of the file's ends; None: uint8 for images, int8 for arrays.
+        io: type of the file's ends; None: uint8 for images and int8 for arrays in mode int8, float32 in the others.
+        mode: what the file computes in, a name of :data:`edgeq.modes.MODES`.
+        layers: other modes or bits by layer: patterns over layer names to a mode's name, bits, or a table of ``mode``
+            and ``bits``.
+        packed: store codes of 4 bits or fewer two a byte where a kernel takes them so.
+
+    Raises:
+        RecipeError: an unknown mode, bits without a grid, or ends that the mode cannot have.
     """
 
     calibration_data: CalibrationData
@@ -62,6 +70,17 @@ class ExportRequest:
     grid: Grid = dataclasses.field(default_factory=Grid)
     per_channel: bool = True
     io: Interface | None = None
+    mode: str = "int8"
+    layers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    packed: bool = False
+
+    def __post_init__(self) -> None:
+        check_ends(self.plan.mode, self.io)
+
+    @property
+    def plan(self) -> Plan:
+        """Modes and grids by layer."""
+        return plan_from_options(self.mode, self.grid, self.layers, packed=self.packed)
 
 
 def export_module(
@@ -230,11 +249,13 @@ def _quantize(
     calibration = load_calibration(request.calibration)
     with clock.stage("data", "Calibration set"):
         samples, images = _samples(model, request, calibration, clock.progress)
-    io: Interface = request.io or ("uint8" if images else "int8")
+    plan = request.plan
+    default = "uint8" if images and plan.mode.name == "int8" else plan.mode.ends[0]
+    io = cast("Interface", request.io or default)
     with clock.stage("export", "Export"):
         pinned = dict.fromkeys(samples, PIXEL_GRID) if images else {}
         artifact = make_artifact(
-            model, trained, samples, calibration, pinned=pinned, io=io, grid=request.grid, progress=clock.progress
+            model, trained, samples, calibration, pinned=pinned, io=io, plan=plan, progress=clock.progress
         )
         weights = _all_weights(trained, artifact)
         kept = {layer.removesuffix(".weight"): weight for layer, weight in weights.items()}
@@ -252,12 +273,14 @@ def _quantize(
         "edgeq": versions["edgeq"],
         "versions": versions,
         "model": name,
+        "mode": plan.mode.name,
         "calibration": {"recipe": request.calibration, "samples": len(next(iter(samples.values())))},
         "layers": layer_entries(kept),
         "parity": {
             "max_code_difference": max(
                 (max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in layers), default=0
             ),
+            "max_float_error": max((layer.error for layer in layers if layer.error is not None), default=None),
             "layer_samples": compared,
             "codes": codes,
             "codes_kept": codes,
@@ -275,7 +298,8 @@ def _all_weights(trained: Mapping[str, QuantizedWeight], artifact: Artifact) -> 
     """The trained grids by layer, and by initializer those that were rounded here; all with the outputs first."""
     from edgeq.verify.integers import SUFFIX, onnx_weight
 
-    weights = dict(trained)
+    plan = {re.sub(r"\.weight(_\d+)?$", "", name) for name in artifact.weights}
+    weights = {layer: weight for layer, weight in trained.items() if layer in plan}
     for name, weight in artifact.weights.items():
         if re.sub(r"\.weight(_\d+)?$", "", name) not in trained:
             codes, _ = onnx_weight(artifact.qdq, f"{name}{SUFFIX}", name)

@@ -132,7 +132,7 @@ class ExportResult(_Artifact):
         return (
             f"{self.out}/model.tflite  {sizes['model.tflite']}",
             f"{self.out}/model.onnx    {sizes['model.onnx']}",
-            f"layers differ by {parity['max_code_difference']} code at most between runtimes; "
+            f"{_apart(parity)} between runtimes",
             f"{parity['codes_kept']:,} of {parity['codes']:,} integers in both files",
         )
 
@@ -253,3 +253,10 @@ def _layer_table(found: Verification) -> Table:
     ]
     columns = ["layer", "operation", "onnxruntime", "XNNPACK", "taken by XNNPACK"]
     return table("Largest difference in codes from LiteRT's reference kernels", columns, rows, right={2, 3})
+
+
+def _apart(parity: dict[str, Any]) -> str:
+    """What the layers differ by: codes, or floats in units of the largest."""
+    codes, error = parity["max_code_difference"], parity.get("max_float_error")
+    floats = "" if error is None else f" and {error:.1e} of the largest float"
+    return f"layers differ by {codes} code{floats} at most"

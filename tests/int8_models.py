@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgeq.artifact import Artifact, make_artifact
 from edgeq.calibrate import CalibrationRecipe
 from edgeq.grid import QuantizedWeight
+from edgeq.modes import Plan
 from edgeq.tflite.convert import Head, Interface
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.model import Graph
@@ -96,11 +97,12 @@ def artifact_of(
     io: Interface = "int8",
     head: Head = "none",
     method: str = "minmax",
+    plan: Plan | None = None,
 ) -> Artifact:
     """The int8 artifact of a float model; the samples are random where none are given."""
     recipe = CalibrationRecipe(method=method)  # type: ignore[arg-type]
     data = random_samples(input_shapes(model)) if samples is None else samples
-    return make_artifact(model, trained or {}, data, recipe, io=io, head=head)
+    return make_artifact(model, trained or {}, data, recipe, io=io, head=head, plan=plan)
 
 
 def kinds(graph: Graph) -> list[str]:

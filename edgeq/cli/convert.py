@@ -27,7 +27,7 @@ Examples:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--io", type=click.Choice(["uint8", "int8", "float32"]), default="int8", help="Of the file's ends [int8]."
+    "--io", type=click.Choice(["uint8", "int8", "int16", "float32"]), default="int8", help="Of the file's ends [int8]."
 )
 @click.option("--calibration-data", metavar="PATH", help="Images, or .npz: gives grids to what was left in float.")
 @output_options

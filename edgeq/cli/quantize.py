@@ -20,6 +20,21 @@ __all__ = ["command", "quantize_options", "request_from_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+
+def _layers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Patterns to what stands behind their equals sign: a mode, bits, or both with a comma."""
+    layers: dict[str, Any] = {}
+    for value in values:
+        pattern, sign, choice = value.rpartition("=")
+        if not sign or not pattern or not choice:
+            raise click.BadParameter(f"{value!r} is not PATTERN=MODE or PATTERN=BITS.")
+        parts = [part.strip() for part in choice.split(",")]
+        layers[pattern] = {
+            "bits" if part.isdigit() else "mode": int(part) if part.isdigit() else part for part in parts
+        }
+    return layers
+
+
 _OPTIONS = [
     click.option(
         "--calibration-data", required=True, metavar="FOLDER|ARCHIVE|FILE.npz", help="Images, or an array an input."
@@ -39,7 +54,24 @@ _OPTIONS = [
         "--scale", type=click.Choice(["tensor", "channel"]), default="channel", help="Of the weights [channel]."
     ),
     click.option(
-        "--io", type=click.Choice(["uint8", "int8", "float32"]), help="Type of the file's ends [by calibration data]."
+        "--mode",
+        type=click.Choice(["int8", "int16", "dynamic", "float16", "float32"]),
+        default="int8",
+        help="What the file computes in [int8].",
+    ),
+    click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="PATTERN=MODE|BITS",
+        callback=_layers,
+        help="Another mode or other bits for layers, such as 'layer3.*=float32' or 'fc=4'; repeated.",
+    ),
+    click.option("--packed", is_flag=True, help="Store codes of 4 bits or fewer two a byte."),
+    click.option(
+        "--io",
+        type=click.Choice(["uint8", "int8", "int16", "float32"]),
+        help="Type of the file's ends [by calibration data and mode].",
     ),
     click.option(
         "--out", type=click.Path(path_type=Path), default=Path("out/model"), help="Output folder [out/model]."
@@ -64,6 +96,9 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
         grid=Grid(options["bits"], options["regularizer"]),
         per_channel=options["scale"] == "channel",
         io=options["io"],
+        mode=options["mode"],
+        layers=options["layers"],
+        packed=options["packed"],
     )
 
 
@@ -72,7 +107,8 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
     epilog="""\b
 Examples:
   edgeq quantize model.onnx --calibration-data photos/ --out out/model
-  edgeq quantize model.onnx --calibration-data samples.npz --calibration entropy --out out/model""",
+  edgeq quantize model.onnx --calibration-data samples.npz --calibration entropy --out out/model
+  edgeq quantize model.onnx --calibration-data photos/ --mode int16 --layer 'stem.*=float32' --out out/model""",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @quantize_options

@@ -16,36 +16,40 @@ from edgeq.errors import ExportError
 from edgeq.grid import asymmetric_grid
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.ops import OPERATIONS
+from edgeq.tflite.ops.activation import fixed_grid
 
 __all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values", "is_real"]
-
-QMIN, QMAX = -128, 127
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationGrid:
-    """real = scale * (code - zero_point), codes in [-128, 127].
+    """real = scale * (code - zero_point), codes of all int8 or int16.
 
     Attributes:
         scale: positive; exactly a float32.
-        zero_point: the code of real zero.
+        zero_point: the code of real zero; 0 of int16, as TFLite's kernels want.
+        dtype: ``int8`` or ``int16``.
     """
 
     scale: float
     zero_point: int
+    dtype: str = "int8"
 
     @classmethod
-    def from_range(cls, low: float, high: float) -> ActivationGrid:
-        """The asymmetric grid over [low, high] widened to hold zero, which is then exactly a code."""
-        return cls(*asymmetric_grid(low, high))
+    def from_range(cls, low: float, high: float, dtype: str = "int8") -> ActivationGrid:
+        """The grid over [low, high] widened to hold zero, which is then exactly a code; symmetric of int16."""
+        if dtype == "int8":
+            return cls(*asymmetric_grid(low, high))
+        scale = float(np.float32(max(abs(low), abs(high)) / np.iinfo(dtype).max))
+        return cls(scale if scale >= np.finfo(np.float32).tiny else 1.0, 0, dtype)
 
     @property
     def low(self) -> float:
-        return self.scale * (QMIN - self.zero_point)
+        return self.scale * (int(np.iinfo(self.dtype).min) - self.zero_point)
 
     @property
     def high(self) -> float:
-        return self.scale * (QMAX - self.zero_point)
+        return self.scale * (int(np.iinfo(self.dtype).max) - self.zero_point)
 
     def covers(self, low: float, high: float) -> bool:
         """Whether a range fits, give or take one step at each end."""
@@ -76,14 +80,18 @@ def is_real(value: ir.Value) -> bool:
 
 
 def activation_grids(
-    model: ir.Model, ranges: Mapping[str, tuple[float, float]], pinned: Mapping[str, ActivationGrid]
+    model: ir.Model,
+    ranges: Mapping[str, tuple[float, float]],
+    pinned: Mapping[str, ActivationGrid],
+    dtype: str = "int8",
 ) -> dict[str, ActivationGrid]:
     """A grid for each activation.
 
     Args:
         model: float, batch norms folded, every operation in the operations table.
         ranges: the calibrated (low, high) of each activation by name.
-        pinned: grids that are given, such as the pixel grid of an input.
+        pinned: grids that are given, such as the pixel grid of an input; those of the type are used.
+        dtype: of the codes, ``int8`` or ``int16``.
 
     Returns:
         The grids by value name.
@@ -100,6 +108,7 @@ def activation_grids(
                 remedy="look for NaN or infinity in the network or the calibration images",
             )
     groups = _Groups()
+    pinned = {name: grid for name, grid in pinned.items() if grid.dtype == dtype}
     fixed: dict[str, ActivationGrid] = {}
     inner = {node for chain in find_gelus(model.graph) for node in chain.inner}
     for node in model.graph:
@@ -110,7 +119,7 @@ def activation_grids(
         for name in results:
             groups.find(name)
             if row.fixed_grid is not None:
-                fixed[name] = ActivationGrid(*row.fixed_grid)
+                fixed[name] = _fixed(row.fixed_grid, dtype)
         if row.grid == "same":
             members = [*_real_inputs(node), *results]
             for name in members[1:]:
@@ -120,8 +129,13 @@ def activation_grids(
     grids: dict[str, ActivationGrid] = {}
     for members in groups.members():
         given = {name: pinned.get(name, fixed.get(name)) for name in members if name in pinned or name in fixed}
-        grids |= _group_grid(members, ranges, {name: grid for name, grid in given.items() if grid is not None})
+        grids |= _group_grid(members, ranges, dtype, {name: grid for name, grid in given.items() if grid is not None})
     return grids
+
+
+def _fixed(grid: tuple[float, int], dtype: str) -> ActivationGrid:
+    made = fixed_grid(dtype, grid)
+    return ActivationGrid(float(made.scale[0]), int(made.zero_point[0]), dtype)
 
 
 def _real_inputs(node: ir.Node) -> list[str]:
@@ -130,7 +144,7 @@ def _real_inputs(node: ir.Node) -> list[str]:
 
 
 def _group_grid(
-    members: list[str], ranges: Mapping[str, tuple[float, float]], given: Mapping[str, ActivationGrid]
+    members: list[str], ranges: Mapping[str, tuple[float, float]], dtype: str, given: Mapping[str, ActivationGrid]
 ) -> dict[str, ActivationGrid]:
     """One grid for a group: the one that is given if all the others fit it, else that of the joined range."""
     low = min(ranges[name][0] for name in members)
@@ -138,7 +152,7 @@ def _group_grid(
     distinct = set(given.values())
     if len(distinct) == 1 and (grid := next(iter(distinct))).covers(low, high):
         return dict.fromkeys(members, grid)
-    grid = ActivationGrid.from_range(low, high)
+    grid = ActivationGrid.from_range(low, high, dtype)
     return {name: given.get(name, grid) for name in members}
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgeq.calibrate.channels import Samples, channel_means, channels_first, one_by_one
 from edgeq.export.channels import INT32_MAX
-from edgeq.export.fold import LAYERS, has_weights, parameter_of
+from edgeq.export.layer_parts import LAYERS, has_weights, parameter_of
 from edgeq.onnx_session import open_session
 
 __all__ = ["correct_biases", "float_parameters", "with_floats"]

@@ -16,7 +16,7 @@ from edgeq.grid import QuantizedWeight
 __all__ = ["INT32_MAX", "settle_channels"]
 
 INT32_MAX = 2**31 - 1
-LEVELS = 255
+LEVELS = {"int8": 255, "int16": 0}  # an int16 kernel adds up in 64 bits
 
 
 def settle_channels(
@@ -74,7 +74,7 @@ def _settled(
     rows = np.moveaxis(codes, axis, 0)  # a view
     size = np.abs(rows.astype(np.int64)).sum(axis=tuple(range(1, rows.ndim)))
     step = np.broadcast_to(weight.step, size.shape).astype(np.float64)
-    room = INT32_MAX - LEVELS * size  # what the sum of the products leaves of the accumulator
+    room = INT32_MAX - LEVELS[source.dtype] * size  # what the sum of the products leaves of the accumulator
     over = (np.abs(bias) > room * source.scale * step) & (size > 0)
     reach = max(abs(source.low), abs(source.high))
     layer = name.removesuffix(".weight")

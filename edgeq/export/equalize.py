@@ -14,8 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeq.export.fold import has_weights, parameter_of
-from edgeq.export.layer_parts import along_outputs, bias_place, output_axis, step_repeats
+from edgeq.export.layer_parts import along_outputs, bias_place, has_weights, output_axis, parameter_of, step_repeats
 
 __all__ = ["Pair", "equalize", "find_pairs"]
 

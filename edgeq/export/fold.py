@@ -7,7 +7,7 @@ convolution of its own before it becomes a depthwise 1x1 convolution.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +15,18 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.export.layer_parts import along_outputs, bias_place, output_axis, step_repeats
+from edgeq.export.layer_parts import (
+    along_outputs,
+    bias_place,
+    has_weights,
+    layer_name,
+    output_axis,
+    parameter_of,
+    step_repeats,
+)
 from edgeq.grid import Grid, QuantizedWeight, quantize_weight
 
 __all__ = [
-    "LAYERS",
     "TRANSPOSED",
     "BatchNorm",
     "FoldedLayer",
@@ -27,14 +34,15 @@ __all__ = [
     "fold_batch_norm",
     "fold_model",
     "fold_untrained",
-    "has_weights",
-    "parameter_of",
 ]
 
 TRANSPOSED = "edgeq.transposed"
 """Marks an initializer that holds a parameter transposed: a Linear's weight [O, I] as a MatMul's [I, O]."""
+
 AXIS_2 = "edgeq.axis_2"
-LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+GridOf = Callable[[str], Grid | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ def fold_batch_norm(layer: FoldedLayer, norm: BatchNorm, *, name: str = "layer")
 
 
 def fold_model(
-    model: ir.Model, weights: dict[str, QuantizedWeight], *, grid: Grid | None = None
+    model: ir.Model, weights: dict[str, QuantizedWeight], *, grid_of: GridOf | None = None
 ) -> dict[str, QuantizedWeight]:
     """Fold every batch norm of a float model and put all convolution and dense weights on integer grids.
 
@@ -125,7 +133,8 @@ def fold_model(
         model: changed in place: batch norms are gone and the initializers hold ``codes * step``.
         weights: the trained grids, by initializer name (``layer1.0.conv1.weight``), in PyTorch's layout. A weight
             that is not among them is rounded after the fold, per output channel, from max-abs.
-        grid: for the weights that are not in ``weights``; 8 bits when left out.
+        grid_of: by layer name, for the weights that are not in ``weights``: their grid, or None where they stay float;
+            8 bits when left out.
 
     Returns:
         The grids of all Conv, ConvTranspose, Gemm and MatMul weights after the fold, by initializer name.
@@ -134,12 +143,16 @@ def fold_model(
         ExportError: weights or batch-norm parameters that are not finite, shapes that do not fit; names the layer.
     """
     folded: dict[str, QuantizedWeight] = {}
+    grid_of = grid_of or (lambda _layer: Grid())
     for node in list(model.graph):
         if has_weights(node):
             _own_weight(model, node)
             stored = _value(node.inputs[1])
+            norm, grid = _following_norm(node), grid_of(layer_name(node))
+            if grid is None and parameter_of(stored) not in weights:
+                _fold_float(model, node, norm)
+                continue
             layer = _layer(node, weights.get(parameter_of(stored)), grid or Grid())
-            norm = _following_norm(node)
             if norm is not None:
                 layer = _fold_node(node, norm, layer, parameter_of(stored) in weights, grid or Grid())
             folded[str(stored.name)] = layer.weight
@@ -167,14 +180,6 @@ def fold_untrained(model: ir.Model, trained: Container[str]) -> None:
             if parameter_of(_value(node.inputs[1])) not in trained:
                 _fold_float(model, node, _following_norm(node))
     drop_unused_initializers(model)
-
-
-def has_weights(node: ir.Node) -> bool:
-    """Whether a node is a layer: a batch of constant matrices is an operand like any other."""
-    if node.op_type not in LAYERS:
-        return False
-    constant = _constant(node.inputs[1])
-    return constant is not None and (node.op_type != "MatMul" or constant.ndim == 2)
 
 
 def drop_unused_initializers(model: ir.Model) -> None:
@@ -308,11 +313,6 @@ def _own_weight(model: ir.Model, node: ir.Node) -> None:
         copy = _initializer(model, str(stored.name), _array(stored))
         copy.metadata_props.update({key: value for key, value in stored.metadata_props.items() if key == TRANSPOSED})
         node.replace_input_with(1, copy)
-
-
-def parameter_of(stored: ir.Value) -> str:
-    """The parameter that a copied initializer was made from."""
-    return stored.metadata_props.get("edgeq.origin", str(stored.name))
 
 
 def _initializer(model: ir.Model, name: str, data: NDArray[np.float32]) -> ir.Value:

@@ -1,14 +1,27 @@
-"""Where a layer of the ONNX graph has its outputs, its steps and its bias."""
+"""What is a layer of the ONNX graph, its name, and where it has its outputs, its steps and its bias."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["along_outputs", "bias_place", "output_axis", "step_repeats"]
+__all__ = [
+    "LAYERS",
+    "along_outputs",
+    "bias_place",
+    "has_weights",
+    "layer_name",
+    "layer_of",
+    "output_axis",
+    "parameter_of",
+    "step_repeats",
+]
+
+LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 def output_axis(node: ir.Node) -> int:
@@ -56,3 +69,29 @@ def bias_place(node: ir.Node) -> tuple[ir.Node, int] | None:
 
 def _stored(value: ir.Value | None) -> NDArray[Any] | None:
     return None if value is None or value.const_value is None else np.asarray(value.const_value.numpy())
+
+
+def has_weights(node: ir.Node) -> bool:
+    """Whether a node is a layer: a batch of constant matrices is an operand like any other."""
+    if node.op_type not in LAYERS:
+        return False
+    stored = node.inputs[1].const_value if node.inputs[1] is not None else None
+    return stored is not None and (node.op_type != "MatMul" or len(stored.shape) == 2)
+
+
+def layer_name(node: ir.Node) -> str:
+    """What a recipe calls a node: a layer by its weight's name without ``.weight``, any other by its own name."""
+    stored = node.inputs[1] if node.op_type in LAYERS and len(node.inputs) > 1 else None
+    if stored is not None and stored.const_value is not None and ".weight" in str(stored.name):
+        return layer_of(parameter_of(stored))
+    return str(node.name or node.outputs[0].name)
+
+
+def layer_of(name: str) -> str:
+    """The layer that an initializer is the weight of: its name without ``.weight`` and the number of a copy."""
+    return re.sub(r"\.weight(_\d+)?$", "", name)
+
+
+def parameter_of(stored: ir.Value) -> str:
+    """The parameter that a copied initializer was made from."""
+    return stored.metadata_props.get("edgeq.origin", str(stored.name))

@@ -7,18 +7,21 @@ reshape of a network's input) and rounds weights again where a bias is large. Th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
 from edgeq.export.fold import drop_unused_initializers
-from edgeq.export.layer_parts import bias_place, output_axis, step_repeats
+from edgeq.export.layer_parts import bias_place, has_weights, layer_name, output_axis, step_repeats
 from edgeq.grid import QuantizedWeight
+from edgeq.modes import Mode, Plan
 from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.qdq_values import quantize_constant
@@ -27,56 +30,121 @@ __all__ = ["place_qdq"]
 
 ON_OWN_GRIDS = {"Add", "Sub", "Mul", "PRelu"}  # constants of other operations stay float: they go on a grid there is
 FUSED_BEFORE = {"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub"}  # have a grid of their own
+INT4_MAX = 7
+
+GridsByType = Mapping[str, Mapping[str, ActivationGrid]]
 
 
-def place_qdq(model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: Mapping[str, ActivationGrid]) -> ir.Model:
+def place_qdq(
+    model: ir.Model, weights: Mapping[str, QuantizedWeight], grids: GridsByType, plan: Plan | None = None
+) -> ir.Model:
     """Quantize a float model with given grids.
 
     Args:
         model: float, folded by :func:`edgeq.export.fold.fold_model`; not changed.
         weights: the grid of each convolution and dense weight by initializer name.
-        grids: the grid of each activation by value name.
+        grids: by type (``int8``, ``int16``), the grid of each activation by value name.
+        plan: what each layer computes in; int8 when left out.
 
     Returns:
         A QDQ model whose int8 initializers are the codes of ``weights`` and whose scales are their steps. A Relu or
-        Clip follows its convolution without Q and DQ between them, so that it can be fused.
+        Clip follows its convolution without Q and DQ between them, so that it can be fused. Where a layer reads another
+        type than the one that a value is made in, an Identity with a pair of its own stands between them; what is
+        computed in float32 has no pair.
     """
     result = model.clone()  # which shares the constants
+    plan = plan or Plan()
     activations = activation_values(result)
     inner = {node for chain in find_gelus(result.graph) for node in chain.inner}
     chained = inner | {chain.last for chain in find_gelus(result.graph)}
     fused = {value for value in activations if _is_fused(value) or value.producer() in inner}
+    modes = _modes(result.graph, plan, fused)
     for node in list(result.graph):
         if node in chained:
             continue
+        mode, stored = modes[node], node.inputs[1] if len(node.inputs) > 1 else None
         if node.op_type in ON_OWN_GRIDS:
-            _quantize_operands(node)
-        elif len(node.inputs) > 1 and node.inputs[1] is not None and str(node.inputs[1].name) in weights:
-            _quantize_layer(node, weights[str(node.inputs[1].name)], grids)
+            _quantize_operands(node, mode)
+        elif stored is not None and str(stored.name) in weights and mode.weights == "int8":
+            _quantize_layer(node, weights[str(stored.name)], grids, mode, packed=plan.packed)
+        elif mode.weights == "float16" and has_weights(node):
+            _store_half(node)
         elif node.op_type == "MatMul":
-            _quantize_operands(node)
+            _quantize_operands(node, mode)
+    types = {node: mode.activations for node, mode in modes.items()}
     for value in activations:
         if value not in fused:
-            _quantize_activation(result.graph, value, grids[str(value.name)])
+            _quantize_activation(result.graph, value, grids, types, plan.mode.activations)
+    if {"int16"} & plan.uses or plan.packed:  # which the operators take since opset 21
+        result.opset_imports[""] = max(result.opset_imports[""], 21)
+        result.ir_version = max(result.ir_version or 0, 10)
     drop_unused_initializers(result)
     result.producer_name, result.producer_version, result.doc_string = "edgeq", None, None
     result.metadata_props.clear()
     return result
 
 
-def _quantize_activation(graph: ir.Graph, value: ir.Value, grid: ActivationGrid) -> None:
-    """Put Q and DQ between a value and all that reads it; a result of the graph keeps its name."""
-    name, users = str(value.name), value.uses()
-    parameters = _parameters(graph, name, np.float32(grid.scale), np.int8(grid.zero_point))
+def _modes(graph: ir.Graph, plan: Plan, fused: set[ir.Value]) -> dict[ir.Node, Mode]:
+    """What each node computes in; what is fused with another computes as that does."""
+    modes: dict[ir.Node, Mode] = {}
+    for node in graph:
+        before = next((value.producer() for value in node.inputs if value in fused), None)
+        modes[node] = plan.mode_of(layer_name(node)) if before is None else modes[before]
+    return modes
+
+
+def _quantize_activation(
+    graph: ir.Graph, value: ir.Value, grids: GridsByType, types: Mapping[ir.Node, str], base: str
+) -> None:
+    """Put Q and DQ between a value and all that reads it; what reads another type gets it through an Identity."""
+    name, producer = str(value.name), value.producer()
+    readers: dict[str, list[tuple[ir.Node, int]]] = {}
+    for user, slot in value.uses():
+        readers.setdefault(types[user], []).append((user, slot))
+    if value.is_graph_output():
+        readers.setdefault(base, [])
+    own = base if producer is None else types[producer]
+    if own == "float32" and len(readers) == 1:
+        own = next(iter(readers))  # rounded at once to what all read
+    others = {kind: users for kind, users in readers.items() if kind not in (own, "float32")}
+    outside = value.is_graph_output() and base in others
+    before = graph.outputs.index(value) if outside else None
+    if before is not None:
+        value.name = f"{name}_{own}"
+    kept = [use for kind, users in readers.items() if kind not in others for use in users]
+    source = value
+    if own != "float32":
+        source = _pair(graph, value, grids[own][name], kept, output=value.is_graph_output() and not outside)
+    for kind, users in others.items():
+        identity = ir.node("Identity", [source], name=f"{name}_to_{kind}")
+        between = identity.outputs[0]
+        between.name, between.shape, between.type = f"{name}_as_{kind}", value.shape, value.type
+        if before is not None and kind == base:
+            between.name = name
+            graph.outputs[before] = between
+        made = source.producer()
+        if made is None:
+            graph.insert_before(graph[0], identity)
+        else:
+            graph.insert_after(made, identity)
+        _pair(graph, between, grids[kind][name], users, output=before is not None and kind == base)
+
+
+def _pair(
+    graph: ir.Graph, value: ir.Value, grid: ActivationGrid, users: Sequence[tuple[ir.Node, int]], *, output: bool
+) -> ir.Value:
+    """Q and DQ after a value; what comes out of them. A result of the graph keeps its name."""
+    name = str(value.name)
+    parameters = _parameters(graph, name, np.float32(grid.scale), np.dtype(grid.dtype).type(grid.zero_point))
     quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{name}_QuantizeLinear")
     dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{name}_DequantizeLinear")
     codes, after = quantize.outputs[0], dequantize.outputs[0]
     codes.name, after.name = f"{name}_QuantizeLinear_Output", f"{name}_DequantizeLinear_Output"
-    codes.shape, codes.type = value.shape, ir.TensorType(ir.DataType.INT8)
+    codes.shape, codes.type = value.shape, ir.TensorType(ir.DataType[grid.dtype.upper()])
     after.shape, after.type = value.shape, value.type
     for user, slot in users:
         user.replace_input_with(slot, after)
-    if value.is_graph_output():
+    if output:
         graph.outputs[graph.outputs.index(value)] = after
         value.name, after.name = f"{name}_QuantizeLinear_Input", name
     producer = value.producer()
@@ -84,28 +152,51 @@ def _quantize_activation(graph: ir.Graph, value: ir.Value, grid: ActivationGrid)
         graph.insert_before(graph[0], [quantize, dequantize])
     else:
         graph.insert_after(producer, [quantize, dequantize])
+    return after
 
 
-def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: Mapping[str, ActivationGrid]) -> None:
-    """The weight's codes, and the bias in int32 at input scale x weight scale, as every runtime has it."""
+def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: GridsByType, mode: Mode, *, packed: bool) -> None:
+    """The weight's codes, and beside integer activations the bias in int32 at input scale x weight scale, as every
+    runtime has it."""
     source, place = node.inputs[0], bias_place(node)
     bias = None if place is None else place[0].inputs[place[1]]
     assert source is not None
-    scale = np.float32(grids[str(source.name)].scale) * weight.step
-    if place is not None and bias is not None and bias.const_value is not None:
+    if mode.activations != "float32" and place is not None and bias is not None and bias.const_value is not None:
+        scale = np.float32(grids[mode.activations][str(source.name)].scale) * weight.step
         scale = np.tile(scale, step_repeats(node)) if scale.size > 1 else scale
         codes = np.rint(bias.const_value.numpy().astype(np.float64) / scale.astype(np.float64))
         # What does not fit was refused or zeroed by settle_channels, where the ranges are real.
         _dequantize(*place, np.clip(codes, -INT32_MAX, INT32_MAX).astype(np.int32), scale, np.int32(0))
-    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=output_axis(node))
+    kind = ml_dtypes.int4 if packed and weight.grid.qmax <= INT4_MAX else np.int8
+    _dequantize(node, 1, weight.codes.astype(kind), weight.step, kind(0), axis=output_axis(node))
 
 
-def _quantize_operands(node: ir.Node) -> None:
+def _store_half(node: ir.Node) -> None:
+    """Weights in float16, which a Cast makes float32 of."""
+    graph, stored = node.graph, node.inputs[1]
+    assert graph is not None and stored is not None and stored.const_value is not None
+    values = stored.const_value.numpy()
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ExportError("the weight has values that float16 cannot hold", where=f"layer {layer_name(node)}",
+                          got=float(np.abs(values).max()), wanted="at most 65504", remedy="choose float32")  # fmt: skip
+    name = str(stored.name)
+    constant = _initializer(graph, f"{name}_half", half)
+    cast = ir.node("Cast", [constant], {"to": ir.DataType.FLOAT}, name=f"{name}_to_float")
+    cast.outputs[0].name, cast.outputs[0].shape, cast.outputs[0].type = f"{name}_float", stored.shape, stored.type
+    graph.insert_before(node, cast)
+    node.replace_input_with(1, cast.outputs[0])
+
+
+def _quantize_operands(node: ir.Node, mode: Mode) -> None:
     """Constant operands of an elementwise operation, each on the grid over its own range."""
+    if mode.activations == "float32":
+        return
     for slot, value in enumerate(node.inputs):
         if value is not None and value.const_value is not None:
-            codes, grid = quantize_constant(value.const_value.numpy(), f"constant {value.name}")
-            _dequantize(node, slot, codes, grid.scale, np.int8(grid.zero_point[0]))
+            codes, grid = quantize_constant(value.const_value.numpy(), f"constant {value.name}", mode.activations)
+            _dequantize(node, slot, codes, grid.scale, codes.dtype.type(grid.zero_point[0]))
 
 
 def _dequantize(

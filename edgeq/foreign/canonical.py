@@ -15,9 +15,9 @@ from edgeq.foreign.pairs import check_pairs, give_zero_points, real_ends, separa
 from edgeq.foreign.spread import Ranges, name_outputs, spread_grids, supply_grids
 from edgeq.onnx_file import infer_shapes
 from edgeq.tflite.convert import unsupported_nodes
-from edgeq.tflite.lower import unsupported
 from edgeq.tflite.ops import OPERATIONS
 from edgeq.tflite.qdq_values import node_name
+from edgeq.tflite.refusals import unsupported
 
 __all__ = ["make_canonical"]
 

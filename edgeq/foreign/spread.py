@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.errors import ExportError
-from edgeq.export.activations import QMAX, QMIN, ActivationGrid, is_real
+from edgeq.export.activations import ActivationGrid, is_real
 from edgeq.foreign.editor import DEQUANTIZE, QUANTIZE, Editor, dequantizer, float_readers, quantizers, same_grid
 from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.ops import OPERATIONS
@@ -161,7 +161,8 @@ def _ends(node: ir.Node) -> tuple[float, float]:
     """The least and largest number of a DQ's grid."""
     grid = grid_of(node)
     scale, zero_point = float(grid.scale[0]), int(grid.zero_point[0])
-    return scale * (QMIN - zero_point), scale * (QMAX - zero_point)
+    least, most = grid.limits
+    return scale * (least - zero_point), scale * (most - zero_point)
 
 
 def _covers(wide: ir.Node, other: ir.Node) -> bool:

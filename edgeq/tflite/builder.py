@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout, coalesce, memory_blocks, refine
-from edgeq.tflite.model import Operator, Quantization, Tensor
+from edgeq.tflite.model import FLOAT, Operator, Quantization, Tensor
+from edgeq.tflite.versions import operator_version
 
 __all__ = ["GraphBuilder"]
 
@@ -40,18 +41,31 @@ class GraphBuilder:
         self.tensors.append(replace(tensor, name=name))
         return len(self.tensors) - 1
 
+    def add_activation(self, name: str, shape: Sequence[int], grid: Quantization) -> int:
+        """A tensor that an operation computes: codes on a grid, or floats."""
+        return self.add_tensor(Tensor(name, tuple(shape), grid.dtype, None if grid.is_float else grid))
+
     def add_constant(self, name: str, data: NDArray[Any], grid: Quantization | None = None) -> int:
-        return self.add_tensor(Tensor(name, data.shape, data.dtype.name, grid, data))
+        stored = None if grid is None or grid.is_float else grid
+        dtype = "int4" if stored is not None and stored.dtype == "int4" else data.dtype.name
+        stored = None if stored is None else replace(stored, dtype=dtype)
+        return self.add_tensor(Tensor(name, data.shape, dtype, stored, data))
+
+    def add_number(self, name: str, value: float, rank: int, dtype: str) -> int:
+        """A constant of one number, which is exact: on a grid of its own."""
+        grid = Quantization.holding(value, dtype)
+        return self.add_constant(name, grid.codes(np.full([1] * rank, value)), grid)
 
     def add_operator(
         self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None, version: int = 1
     ) -> None:
+        """Add an operation, whose version is given for int8 operands."""
+        version = operator_version(kind, version, [self.tensors[index] for index in inputs])
         self.operators.append(Operator(kind, tuple(inputs), tuple(outputs), options, version))
 
     def grid(self, tensor: int) -> Quantization:
-        grid = self.tensors[tensor].quantization
-        assert grid is not None, "every activation is defined with a grid"
-        return grid
+        """What an activation's codes mean; FLOAT where it has none."""
+        return self.tensors[tensor].quantization or FLOAT
 
     # --- layouts ------------------------------------------------------------------------------------------------
 
@@ -145,13 +159,21 @@ class GraphBuilder:
         return result
 
     def requantize(self, tensor: int, grid: Quantization, name: str) -> int:
-        """A QUANTIZE's result: the same numbers on another grid; the tensor itself where it is on it."""
-        before = self.tensors[tensor]
-        if grid.same_grid(before.quantization):
+        """The same numbers on another grid (QUANTIZE) or as floats (DEQUANTIZE); the tensor itself if it is so."""
+        if grid.same_grid(self.grid(tensor)):
             return tensor
-        result = self.add_tensor(replace(before, name=name, quantization=grid))
-        self.add_operator("QUANTIZE", [tensor], [result], schema.QuantizeOptionsT())
+        result = self.add_activation(name, self.tensors[tensor].shape, grid)
+        self.convert(tensor, result)
         return result
+
+    def convert(self, source: int, result: int) -> None:
+        """The QUANTIZE or DEQUANTIZE between two tensors of one shape."""
+        if self.grid(result).is_float:
+            version = 3 if self.tensors[source].dtype in ("float16", "int16") else 2
+            self.add_operator("DEQUANTIZE", [source], [result], schema.DequantizeOptionsT(), version)
+        else:
+            version = 2 if self.tensors[source].dtype == "int16" or self.tensors[result].dtype == "int16" else 1
+            self.add_operator("QUANTIZE", [source], [result], schema.QuantizeOptionsT(), version)
 
 
 def _stay_together(parts: list[list[int]], order: list[int]) -> bool:

@@ -11,11 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.model import Quantization
-from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
+from edgeq.tflite.qdq_values import float_source, following_bias, is_constant, node_name, read_real_constant
 
-__all__ = ["NO_BOUNDS", "Bounds", "bounds_of", "following_clamp"]
-
-INT8_MIN, INT8_MAX = -128, 127
+__all__ = ["NO_BOUNDS", "Bounds", "bounds_of", "following_clamp", "result_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +28,16 @@ class Bounds:
         low, high = (min(max(end, other.low), other.high) for end in (self.low, self.high))
         return Bounds(low, high)
 
-    def codes(self, grid: Quantization) -> tuple[int, int]:
+    def codes(self, grid: Quantization) -> tuple[float, float]:
         """The smallest and largest code that is left on a grid, as QuantizeLinear rounds the bounds."""
-        least, most = (int(code) for code in grid.codes(np.array([self.low, self.high])))
+        least, most = grid.codes(np.array([self.low, self.high])).tolist()
         return least, most
 
-    def on(self, grid: Quantization) -> tuple[int | None, int | None]:
+    def on(self, grid: Quantization) -> tuple[float | None, float | None]:
         """The codes to clamp to; None for an end that the grid's own end is within."""
         least, most = self.codes(grid)
-        return (None if least == INT8_MIN else least), (None if most == INT8_MAX else most)
+        smallest, largest = grid.limits
+        return (None if least <= smallest else least), (None if most >= largest else most)
 
     @property
     def fused(self) -> int:
@@ -93,3 +92,11 @@ def following_clamp(value: ir.Value) -> tuple[ir.Value, Bounds, list[ir.Node]]:
         bounds, value = bounds.within(more), user.outputs[0]
         nodes.append(user)
     return value, bounds, nodes
+
+
+def result_of(node: ir.Node) -> ir.Value:
+    """The value that a node's result is rounded as: behind the bias of a product and the Relu and Clip that follow."""
+    value = node.outputs[0]
+    if node.op_type == "MatMul" and (bias := following_bias(node)) is not None:
+        value = bias[0].outputs[0]
+    return following_clamp(value)[0]

@@ -12,13 +12,13 @@ from edgeq.errors import ExportError
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Graph, Quantization, Tensor
+from edgeq.tflite.model import FLOAT, Graph, Quantization, Tensor
 from edgeq.tflite.ops import OPERATIONS
-from edgeq.tflite.ops.activation import SCORE_GRID
+from edgeq.tflite.ops.activation import SCORE_GRID, fixed_grid
 
 __all__ = ["Conversion", "Head", "Interface", "convert_qdq", "unsupported_nodes"]
 
-Interface = Literal["uint8", "int8", "float32"]
+Interface = Literal["uint8", "int8", "int16", "float32"]
 Head = Literal["none", "softmax"]
 
 NOT_LOWERED = {"QuantizeLinear", "DequantizeLinear", "Constant"}
@@ -39,14 +39,16 @@ class Conversion:
     layouts: dict[str, Layout]
 
 
-def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> Conversion:
-    """Lower a QDQ ONNX model to int8 TFLite.
+def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none", floats: bool = False) -> Conversion:
+    """Lower an ONNX model to TFLite: in int8 or int16 what is between QuantizeLinear and DequantizeLinear.
 
     Args:
         model: opset 13 or later, shapes inferred, every activation between QuantizeLinear and DequantizeLinear.
         io: the type of the file's inputs and outputs: ``int8`` and ``uint8`` are codes on the model's grids (uint8
-            is the int8 code + 128), ``float32`` is quantized and dequantized inside.
+            is the int8 code + 128), ``int16`` codes of a model with int16 activations; ``float32`` is quantized and
+            dequantized inside.
         head: ``softmax`` turns the logits into scores (one output [N, classes] then).
+        floats: compute in float32 what is not quantized, rather than refuse it.
 
     Returns:
         The graph, with four-dimensional inputs and outputs in NHWC.
@@ -55,7 +57,7 @@ def convert_qdq(model: ir.Model, *, io: Interface = "int8", head: Head = "none")
         ExportError: an operation without an int8 form, a value without a grid, a shape that is not fixed; names the
             node.
     """
-    low = Lowering({name: row.lower for name, row in OPERATIONS.items()})
+    low = Lowering({name: row.lower for name, row in OPERATIONS.items()}, floats=floats)
     low.run(model.graph)
     inputs = [low.views[str(value.name)].tensor for value in model.graph.inputs]
     outputs = [_output(low, value) for value in model.graph.outputs]
@@ -94,7 +96,7 @@ def _output(low: Lowering, value: ir.Value) -> int:
     quantize = None
     if dequantize is not None and dequantize.op_type == "DequantizeLinear" and dequantize.inputs[0] is not None:
         quantize = dequantize.inputs[0].producer()
-    source = value if quantize is None else quantize.inputs[0]
+    source = value if quantize is None or quantize.op_type != "QuantizeLinear" else quantize.inputs[0]
     if source is None or str(source.name) not in low.views:
         raise ExportError(
             "the output is not quantized", where=f"output {value.name}", wanted="QuantizeLinear and DequantizeLinear"
@@ -108,37 +110,47 @@ def _output(low: Lowering, value: ir.Value) -> int:
 
 def _scores(low: Lowering, logits: int) -> int:
     tensor = low.tensors[logits]
-    grid = Quantization.per_tensor(*SCORE_GRID)
-    scores = low.add_tensor(Tensor(f"{tensor.name}/softmax", tensor.shape, "int8", grid))
+    grid = fixed_grid(tensor.dtype, SCORE_GRID)
+    scores = low.add_activation(f"{tensor.name}/softmax", tensor.shape, grid)
     low.add_operator("SOFTMAX", [logits], [scores], schema.SoftmaxOptionsT(beta=1.0), version=2)
     return scores
 
 
 def _shifted(grid: Quantization) -> Quantization:
     """The uint8 grid whose codes are the int8 codes + 128."""
-    return Quantization(grid.scale, grid.zero_point + 128, grid.axis)
+    return Quantization(grid.scale, grid.zero_point + 128, grid.axis, "uint8")
 
 
 def _enter(low: Lowering, index: int, io: Interface) -> int:
     """The tensor that a user fills, and the QUANTIZE behind it."""
-    inner = low.tensors[index]
-    if io == "int8" or inner.quantization is None:
-        return index
-    grid = _shifted(inner.quantization) if io == "uint8" else None
-    outer = low.add_tensor(Tensor(f"{inner.name}_{io}", inner.shape, io, grid))
-    low.add_operator("QUANTIZE", [outer], [index], schema.QuantizeOptionsT())
+    outer = _end(low, index, f"{low.tensors[index].name}_{io}", io)
+    if outer != index:
+        low.convert(outer, index)
     return outer
 
 
 def _leave(low: Lowering, index: int, name: str, io: Interface) -> int:
     """The tensor that a user reads, and the QUANTIZE or DEQUANTIZE before it."""
-    inner = low.tensors[index]
-    if io == "int8" or inner.quantization is None:
-        return index
-    grid = _shifted(inner.quantization) if io == "uint8" else None
-    outer = low.add_tensor(Tensor(name, inner.shape, io, grid))
-    if io == "uint8":
-        low.add_operator("QUANTIZE", [index], [outer], schema.QuantizeOptionsT())
-    else:
-        low.add_operator("DEQUANTIZE", [index], [outer], schema.DequantizeOptionsT(), version=2)
+    outer = _end(low, index, name, io)
+    if outer != index:
+        low.convert(index, outer)
     return outer
+
+
+def _end(low: Lowering, index: int, name: str, io: Interface) -> int:
+    """A tensor of the type that a user wants at an end of the graph; the inner one where it has it, or has no grid.
+
+    Raises:
+        ExportError: it cannot be had by a QUANTIZE; names the end.
+    """
+    inner = low.tensors[index]
+    if inner.dtype == io or inner.dtype in ("bool", "int32", "int64"):
+        return index
+    fits = {"float32": ("int8", "int16"), "uint8": ("int8",)}.get(io, ())
+    if inner.dtype not in fits:
+        raise ExportError(f"an end of {inner.dtype} has no {io} form", where=f"value {inner.name}",
+                          remedy=f"use --io {inner.dtype} or --io float32")  # fmt: skip
+    if io == "float32":
+        return low.add_activation(name, inner.shape, FLOAT)
+    assert inner.quantization is not None, "int8 is on a grid"
+    return low.add_tensor(Tensor(name, inner.shape, io, _shifted(inner.quantization)))

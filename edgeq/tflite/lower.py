@@ -18,11 +18,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.builder import GraphBuilder
-from edgeq.tflite.clamp import NO_BOUNDS, Bounds, following_clamp
+from edgeq.tflite.clamp import NO_BOUNDS, Bounds, following_clamp, result_of
 from edgeq.tflite.gelu import GeluChain, find_gelus
 from edgeq.tflite.layout import Layout, Order
-from edgeq.tflite.model import Graph, Quantization, Tensor
-from edgeq.tflite.qdq_values import float_source, grid_of, node_name
+from edgeq.tflite.model import FLOAT, Graph, Quantization, Tensor
+from edgeq.tflite.qdq_values import float_source, grid_of, has_float_weights, is_constant, node_name
+from edgeq.tflite.refusals import no_form, unsupported
+from edgeq.tflite.versions import MISSING
 
 __all__ = ["OUTPUT_SUFFIX", "Lowering", "Rule", "View", "tensor_name"]
 
@@ -42,9 +44,12 @@ class View:
 class Lowering(GraphBuilder):
     """One graph on its way from ONNX to TFLite."""
 
-    def __init__(self, rules: dict[str, Rule]) -> None:
+    def __init__(self, rules: dict[str, Rule], *, floats: bool = False) -> None:
+        """``floats`` says whether a value without a grid is computed in float32 rather than refused."""
         super().__init__()
         self.rules = rules
+        self.floats = floats
+        self.dtype = "int8"  # what the node at hand computes in: int8, int16 or float32
         self.views: dict[str, View] = {}  # by the name of the ONNX float value
         self.layouts: dict[str, Layout] = {}  # by the name of the TFLite tensor
         self.fused: set[ir.Node] = set()
@@ -68,11 +73,34 @@ class Lowering(GraphBuilder):
         for node in graph:
             if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node in self.fused:
                 continue
+            if node.op_type == "Cast" and is_constant(node.outputs[0]):
+                continue
             kind = "Gelu" if node in self.gelus else node.op_type
             rule = self.rules.get(kind) if node.domain in ("", "ai.onnx") else None
             if rule is None:
                 raise unsupported(node, self.rules)
+            self.dtype = self._computes_in(node)
             rule(self, node)
+
+    def _computes_in(self, node: ir.Node) -> str:
+        """What a node computes in: that of its result's grid; float32 where anything that it reads or writes is."""
+        result = self.grid_after(result_of(node))
+        chain = self.gelus.get(node)
+        given = node.inputs if chain is None else [chain.source]
+        sources = [self.views.get(str(float_source(value, node).name)) for value in given if value is not None]
+        read = [self.tensors[view.tensor].dtype for view in sources if view is not None]
+        if self.floats and (((result or FLOAT) is FLOAT and _is_real(node.outputs[0])) or "float32" in read
+                            or has_float_weights(node)):  # fmt: skip
+            return "float32"
+        real = [dtype for dtype in read if dtype in ("int8", "int16")]
+        if result is not None and any(dtype != result.dtype for dtype in real):
+            raise ExportError(
+                "reads and writes grids of two types",
+                where=node_name(node),
+                got=f"{', '.join(real)} to {result.dtype}",
+                remedy="put an Identity with a QuantizeLinear of its own between them",
+            )
+        return result.dtype if result is not None else (real or ["int8"])[0]
 
     def graph(self, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:
         return Graph(tuple(self.tensors), tuple(self.operators), tuple(inputs), tuple(outputs))
@@ -109,7 +137,7 @@ class Lowering(GraphBuilder):
         return index
 
     def define(self, value: ir.Value, grid: Quantization | None, layout: Layout | None = None) -> int:
-        """A new int8 tensor for a float value of the ONNX graph, in the canonical layout unless one is given.
+        """A new tensor for a float value of the ONNX graph, in the canonical layout unless one is given.
 
         Raises:
             ExportError: the value has no grid.
@@ -125,7 +153,7 @@ class Lowering(GraphBuilder):
             )
         if layout is None:
             layout = Layout.arranged(self.shape(value))
-        index = self.add_tensor(Tensor(tensor_name(value), layout.tensor_shape, "int8", grid))
+        index = self.add_activation(tensor_name(value), layout.tensor_shape, grid)
         self.layouts[self.tensors[index].name] = layout
         self.views[str(value.name)] = View(index, layout)
         return index
@@ -139,7 +167,14 @@ class Lowering(GraphBuilder):
         source = float_source(value, node)
         if str(source.name) not in self.views:
             raise ExportError(f"the input {source.name} is not quantized", where=node_name(node))
-        return self.views[str(source.name)]
+        view = self.views[str(source.name)]
+        tensor = self.tensors[view.tensor]
+        if self.dtype == "float32" and tensor.quantization is not None:
+            key = (view.tensor, "float32")
+            if key not in self._arranged:
+                self._arranged[key] = self.requantize(view.tensor, FLOAT, f"{tensor.name}/float")
+            return View(self._arranged[key], view.layout)
+        return view
 
     def activation(self, value: ir.Value | None, node: ir.Node, order: Order | Layout | None = None) -> int:
         """The TFLite tensor behind a node's input, in the layout that the node's kernel wants.
@@ -195,14 +230,16 @@ class Lowering(GraphBuilder):
             producer = value.producer()
             where = f"input {value.name}" if producer is None else node_name(producer)
             raise ExportError(f"the value {value.name} is quantized to several grids", where=where, wanted="one")
-        return grids[0] if grids else None
+        return grids[0] if grids else FLOAT if self.floats and _is_real(value) else None
 
     def result_grid(self, node: ir.Node) -> Quantization:
-        """The grid that a node's result is rounded to: its own, or that after the Relu or Clip that alone reads it.
+        """The grid that a node's result is computed on: its own, or that after the Relu or Clip that alone reads it.
 
         Raises:
             ExportError: there is none.
         """
+        if self.dtype == "float32":
+            return FLOAT
         grid = self.grid_after(following_clamp(node.outputs[0])[0])
         if grid is None:
             raise ExportError("its result is not quantized", where=node_name(node), wanted="QuantizeLinear after it")
@@ -239,22 +276,26 @@ class Lowering(GraphBuilder):
         Returns:
             The tensor of the node's output (of the activation's, when fused).
         """
+        self._check_kernel(node, kind)
         value, bounds, clamps = self._clamped(node.outputs[0] if result is None else result)
+        if self.dtype == "float32" and not (fuse and bounds.fused):  # they have kernels of their own
+            value, bounds, clamps = (node.outputs[0] if result is None else result), NO_BOUNDS, []
         self.fused.update(clamps)
-        forced = forced if same is None else self.grid(same)
+        forced = self._forced(forced, same)
         grid = self.grid_after(value)
         converts = grid is not None and forced is not None and not forced.same_grid(grid)
-        if fuse and bounds.fused and not converts:
+        if fuse and bounds.fused and (not converts or self.dtype == "float32"):
             options.fusedActivationFunction, bounds = bounds.fused, NO_BOUNDS
         ends = (None, None) if grid is None else bounds.on(grid)
         if ends == (None, None):
             return self._add(node, kind, inputs, options, [(value, layout)], version, forced, same)[0]
         shape = (layout or Layout.arranged(self.shape(value))).tensor_shape
         name = tensor_name(value)
-        computed = self.add_tensor(Tensor(f"{name}/before_clamp", shape, "int8", forced if converts else grid))
+        assert grid is not None, "without a grid there are no ends"
+        computed = self.add_activation(f"{name}/before_clamp", shape, forced if converts and forced else grid)
         self.add_operator(kind, inputs, [computed], options, version)
-        if converts and grid is not None:
-            self.notes.append(f"QUANTIZE added after {node_name(node)}: TFLite's {kind} needs its input's grid")
+        if converts:
+            self._note_conversion(node, kind)
             computed = self.requantize(computed, grid, f"{name}/requantized")
         return self.clamp(value, computed, ends, layout)
 
@@ -276,6 +317,7 @@ class Lowering(GraphBuilder):
         same: int | None = None,
     ) -> list[int]:
         """As :meth:`emit`, for an operation that computes all of a node's outputs, each with its layout."""
+        self._check_kernel(node, kind)
         results = list(zip(node.outputs, layouts, strict=True))
         return self._add(node, kind, inputs, options, results, version, forced, same)
 
@@ -291,7 +333,7 @@ class Lowering(GraphBuilder):
         same: int | None,
     ) -> list[int]:
         """The operation, and a QUANTIZE for each result that ONNX has on another grid than the kernel."""
-        forced = forced if same is None else self.grid(same)
+        forced = self._forced(forced, same)
         written, outputs, converted = [], [], []
         for value, layout in results:
             grid = self.grid_after(value)
@@ -301,48 +343,55 @@ class Lowering(GraphBuilder):
                 output = between = self.define(value, grid, layout)
             else:
                 shape = (layout or Layout.arranged(self.shape(value))).tensor_shape
-                between = self.add_tensor(Tensor(f"{tensor_name(value)}/before_quantize", shape, "int8", forced))
+                between = self.add_activation(f"{tensor_name(value)}/before_quantize", shape, forced)
                 output = self.define(value, grid, layout)
                 converted.append((between, output))
             written.append(between)
             outputs.append(output)
         self.add_operator(kind, inputs, written, options, version)
         for between, output in converted:
-            self.add_operator("QUANTIZE", [between], [output], schema.QuantizeOptionsT())
-            self.notes.append(f"QUANTIZE added after {node_name(node)}: TFLite's {kind} needs its input's grid")
+            self.convert(between, output)
+            self._note_conversion(node, kind)
         return outputs
 
+    def _check_kernel(self, node: ir.Node, kind: str) -> None:
+        if (why := MISSING.get(self.dtype, {}).get(kind)) is not None:
+            raise no_form(node, self.dtype, why)
+
+    def _forced(self, forced: Quantization | None, same: int | None) -> Quantization | None:
+        """The grid that the kernel insists on: floats, that of a tensor, or the one given."""
+        if self.dtype == "float32":
+            return FLOAT
+        return forced if same is None else self.grid(same)
+
+    def _note_conversion(self, node: ir.Node, kind: str) -> None:
+        if self.dtype != "float32":  # there the recipe asked for it
+            self.notes.append(f"QUANTIZE added after {node_name(node)}: TFLite's {kind} needs its input's grid")
+
     def clamp(
-        self, value: ir.Value, tensor: int, ends: tuple[int | None, int | None], layout: Layout | None = None
+        self, value: ir.Value, tensor: int, ends: tuple[float | None, float | None], layout: Layout | None = None
     ) -> int:
         """A value that is a tensor on its own grid held to a smallest and a largest code."""
-        before = self.tensors[tensor]
+        before, grid = self.tensors[tensor], self.grid(tensor)
         kinds = [(kind, code) for kind, code in zip(("MAXIMUM", "MINIMUM"), ends, strict=True) if code is not None]
         for i, (kind, code) in enumerate(kinds):
-            limit = np.full([1] * len(before.shape), code, np.int8)
-            bound = self.add_constant(f"{tensor_name(value)}/{kind.lower()}", limit, before.quantization)
+            limit = np.full([1] * len(before.shape), code, grid.dtype)
+            bound = self.add_constant(f"{tensor_name(value)}/{kind.lower()}", limit, grid)
             last = i == len(kinds) - 1
             result = (
-                self.define(value, before.quantization, layout)
+                self.define(value, grid, layout)
                 if last
-                else self.add_tensor(Tensor(f"{tensor_name(value)}/clamped", before.shape, "int8", before.quantization))
+                else self.add_activation(f"{tensor_name(value)}/clamped", before.shape, grid)
             )
             self.add_operator(kind, [tensor, bound], [result], schema.MaximumMinimumOptionsT(), version=2)
             tensor = result
         return tensor
 
 
+def _is_real(value: ir.Value) -> bool:
+    return value.dtype in (None, ir.DataType.FLOAT)
+
+
 def tensor_name(value: ir.Value) -> str:
     """The name that a value's tensor gets."""
     return str(value.name).removesuffix(OUTPUT_SUFFIX)
-
-
-def unsupported(node: ir.Node, rules: dict[str, Rule]) -> ExportError:
-    """The error for an operation that has no int8 form here."""
-    operation = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-    return ExportError(
-        f"the operation {operation} has no int8 form in TFLite that edgeq knows",
-        where=node_name(node),
-        wanted=f"one of {', '.join(sorted(rules))}",
-        remedy="replace it in the network",
-    )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Operator", "Quantization", "Tensor"]
+__all__ = ["FLOAT", "Graph", "Operator", "Quantization", "Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,39 +20,71 @@ class Quantization:
         scale: float32 [1] (per tensor) or [C] (per channel).
         zero_point: int64, of the scale's shape.
         axis: the dimension that a per-channel scale goes along.
+        dtype: what a code is stored as: int8, int16 and so on; float32 (:data:`FLOAT`) stands for no grid at all.
     """
 
     scale: NDArray[np.float32]
     zero_point: NDArray[np.int64]
     axis: int = 0
+    dtype: str = "int8"
 
     @classmethod
-    def per_tensor(cls, scale: float | np.float32, zero_point: int) -> Quantization:
-        return cls(np.array([scale], np.float32), np.array([zero_point], np.int64))
+    def per_tensor(cls, scale: float | np.float32, zero_point: int, dtype: str = "int8") -> Quantization:
+        return cls(np.array([scale], np.float32), np.array([zero_point], np.int64), 0, dtype)
 
     @classmethod
     def per_channel(cls, scale: NDArray[np.float32], axis: int) -> Quantization:
         """Symmetric: zero point 0 everywhere."""
         return cls(scale.astype(np.float32), np.zeros(scale.shape, np.int64), axis)
 
+    @classmethod
+    def holding(cls, value: float, dtype: str) -> Quantization:
+        """A grid of a type on which a number is a code, exactly: the largest, or its negative."""
+        if dtype == "float32":
+            return FLOAT
+        scale = np.float32(abs(value) / np.iinfo(dtype).max) if value else np.float32(1)
+        return cls.per_tensor(scale, 0, dtype)
+
+    def times(self, factor: float) -> Quantization:
+        """The grid on which every code means so many times the number; floats stay floats."""
+        return self if self.is_float else replace(self, scale=(self.scale * factor).astype(np.float32))
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype == "float32"
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and largest code; of floats the smallest and largest finite number."""
+        kind = np.finfo(np.float32) if self.is_float else np.iinfo(self.dtype)
+        return (float(kind.min), float(kind.max)) if self.is_float else (int(kind.min), int(kind.max))
+
     @property
     def is_per_channel(self) -> bool:
         return self.scale.size > 1
 
-    def codes(self, real: NDArray[Any]) -> NDArray[np.int8]:
-        """The int8 codes of real numbers on a grid of one scale, as QuantizeLinear rounds them."""
+    def codes(self, real: NDArray[Any]) -> NDArray[Any]:
+        """The codes of real numbers on a grid of one scale, as QuantizeLinear rounds them; without a grid, the
+        numbers."""
+        if self.is_float:
+            return np.asarray(real, np.float32)
         with np.errstate(over="ignore"):
             position = np.rint(np.asarray(real, np.float32) / self.scale[0]) + self.zero_point[0]
-        codes: NDArray[np.int8] = np.clip(position, -128, 127).astype(np.int8)
+        codes: NDArray[Any] = np.clip(position, *self.limits).astype(self.dtype)
         return codes
 
     def same_grid(self, other: Quantization | None) -> bool:
         """Whether a code means the same number in both, to the bit."""
         return (
             other is not None
+            and self.dtype == other.dtype
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
         )
+
+
+FLOAT = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64), 0, "float32")
+"""In the place of a grid: numbers that are float32 as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +94,8 @@ class Tensor:
     Attributes:
         name: unique in the graph.
         shape: sizes, the batch included.
-        dtype: a numpy name: int8, uint8, int16, int32, int64, float32, float16, bool, or a TFLite name numpy lacks.
+        dtype: a numpy name: int8, uint8, int16, int32, int64, float32, float16, bool, or a TFLite name numpy lacks;
+            int4 codes are held as int8.
         quantization: the grid, or None.
         data: the constant's values of ``shape``, or None.
     """

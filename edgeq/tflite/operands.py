@@ -17,7 +17,7 @@ from edgeq.tflite.qdq_values import (
     is_constant,
     node_name,
     read_constant,
-    read_int8_constant,
+    read_operand,
     read_real_constant,
 )
 
@@ -125,5 +125,5 @@ def _constant(low: Lowering, node: ir.Node, value: ir.Value | None, wanted: Layo
         return low.add_constant(str(source.name), wanted.to_tflite(read_constant(source, node)))
     if grid is not None:
         return low.add_constant(str(source.name), wanted.to_tflite(grid.codes(read_real_constant(value, node))), grid)
-    constant = read_int8_constant(value, node)
+    constant = read_operand(value, node, low.dtype)
     return low.add_constant(constant.name, wanted.to_tflite(constant.codes), constant.grid)

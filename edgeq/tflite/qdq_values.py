@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
 from edgeq.grid import asymmetric_grid
-from edgeq.tflite.model import Quantization
+from edgeq.tflite.model import FLOAT, Quantization
 
 __all__ = [
     "Constant",
     "Weight",
     "check_scale",
     "float_source",
+    "following_bias",
     "grid_of",
+    "has_float_weights",
     "is_constant",
     "node_name",
     "quantize_constant",
     "read_constant",
-    "read_int8_constant",
+    "read_operand",
     "read_real_constant",
     "read_weight",
 ]
@@ -31,33 +33,35 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A quantized constant of the ONNX graph.
+    """A constant of the ONNX graph that a layer computes with.
 
     Attributes:
         name: the name it gets in TFLite: the initializer's, without what the quantizer appended.
-        codes: int8 or int32, ONNX layout.
-        scale: float32 [1] or [C].
+        codes: int8 or int32, ONNX layout; where it is not quantized, its numbers in float32 or float16.
+        scale: float32 [1] or [C]; [1] of what is not quantized.
         axis: the dimension of a per-channel scale.
+        dtype: what TFLite stores: int8, int4, float32, float16.
     """
 
     name: str
     codes: NDArray[Any]
     scale: NDArray[np.float32]
     axis: int
+    dtype: str = "int8"
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """An int8 operand of the ONNX graph.
+    """An operand of the ONNX graph.
 
     Attributes:
         name: the name it gets in TFLite.
-        codes: int8, ONNX layout.
-        grid: one scale and zero point.
+        codes: ONNX layout.
+        grid: one scale and zero point, or FLOAT.
     """
 
     name: str
-    codes: NDArray[np.int8]
+    codes: NDArray[Any]
     grid: Quantization
 
 
@@ -85,7 +89,41 @@ def is_constant(value: ir.Value | None) -> bool:
     dequantize = value.producer()
     if dequantize is not None and dequantize.op_type == "DequantizeLinear":
         return dequantize.inputs[0] is not None and dequantize.inputs[0].const_value is not None
-    return value.const_value is not None
+    return _stored(value).const_value is not None
+
+
+def _stored(value: ir.Value) -> ir.Value:
+    """The initializer itself where a Cast makes float32 of a float16 one."""
+    cast = value.producer()
+    if cast is None or cast.op_type != "Cast" or cast.inputs[0] is None or cast.inputs[0].dtype != ir.DataType.FLOAT16:
+        return value
+    return cast.inputs[0] if cast.inputs[0].const_value is not None else value
+
+
+def has_float_weights(node: ir.Node) -> bool:
+    """Whether a layer's weights are stored as floats."""
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or node.inputs[1] is None:
+        return False
+    source = float_source(node.inputs[1], node)
+    producer = source.producer()
+    quantized = producer is not None and producer.op_type == "DequantizeLinear"
+    return not quantized and is_constant(source) and (node.op_type != "MatMul" or len(source.shape or ()) == 2)
+
+
+def following_bias(node: ir.Node) -> tuple[ir.Node, ir.Value] | None:
+    """The Add that alone reads a product which has no grid of its own, and its constant of a value an output."""
+    product = node.outputs[0]
+    uses = list(product.uses())
+    if len(uses) != 1 or product.is_graph_output() or uses[0][0].op_type != "Add":
+        return None
+    add, slot = uses[0]
+    bias = add.inputs[1 - slot]
+    if bias is None or not is_constant(float_source(bias, add)) or product.shape is None:
+        return None
+    shape, outputs = read_real_constant(bias, add).shape, product.shape[-1]
+    if shape[-1:] not in ((), (1,), (outputs,)) or any(size != 1 for size in shape[:-1]):
+        return None
+    return add, bias
 
 
 def read_constant(value: ir.Value | None, node: ir.Node) -> NDArray[Any]:
@@ -94,9 +132,11 @@ def read_constant(value: ir.Value | None, node: ir.Node) -> NDArray[Any]:
     Raises:
         ExportError: it is computed, not constant.
     """
-    if value is None or value.const_value is None:
+    stored = None if value is None else _stored(value).const_value
+    if stored is None:
         raise ExportError("needs a constant input", where=node_name(node), got=getattr(value, "name", None))
-    return np.asarray(value.const_value.numpy())
+    numbers = np.asarray(stored.numpy())
+    return numbers.astype(np.int8) if stored.dtype in (ir.DataType.INT4, ir.DataType.INT2) else numbers
 
 
 def read_real_constant(value: ir.Value, node: ir.Node) -> NDArray[Any]:
@@ -117,12 +157,20 @@ def read_real_constant(value: ir.Value, node: ir.Node) -> NDArray[Any]:
     return scale * (codes - (0 if zero_point is None else zero_point))
 
 
-def read_weight(value: ir.Value | None, node: ir.Node) -> Weight:
+def read_weight(value: ir.Value | None, node: ir.Node, *, floats: bool = False) -> Weight:
     """A quantized constant input: its integers and scales as they stand in the file.
+
+    Args:
+        value, node: the input and who reads it.
+        floats: whether a constant in float32 or float16 is taken, too.
 
     Raises:
         ExportError: the input is not a DequantizeLinear of constant int8 or int32 with zero point 0.
     """
+    if floats and value is not None and has_float_weights(node):
+        stored_as = _stored(value)
+        return Weight(str(stored_as.name), (numbers := read_constant(value, node)), np.ones(1, np.float32), 0,
+                      numbers.dtype.name)  # fmt: skip
     dequantize = value.producer() if value is not None else None
     if value is None or dequantize is None or dequantize.op_type != "DequantizeLinear":
         name = getattr(value, "name", None)
@@ -141,36 +189,42 @@ def read_weight(value: ir.Value | None, node: ir.Node) -> Weight:
     check_scale(scales, str(stored.name) if stored is not None else "", node)
     axis = dequantize.attributes.get_int("axis", 1) if scales.size > 1 else 0
     name = str(stored.name).removesuffix("_quantized") if stored is not None else ""
-    return Weight(name, codes, scales, axis % max(codes.ndim, 1))
+    narrow = stored is not None and stored.dtype in (ir.DataType.INT4, ir.DataType.INT2)
+    return Weight(name, codes, scales, axis % max(codes.ndim, 1), "int4" if narrow else codes.dtype.name)
 
 
-def read_int8_constant(value: ir.Value, node: ir.Node) -> Constant:
-    """A constant operand: the integers of an int8 or uint8 DequantizeLinear with one scale as they stand (uint8 shifted
-    exactly), any other constant on the int8 grid over its own range.
+def read_operand(value: ir.Value, node: ir.Node, dtype: str) -> Constant:
+    """A constant operand of a node that computes in a type: its numbers in float32; the integers of a DequantizeLinear
+    with one scale as they stand (uint8 shifted to int8 exactly); any other constant on the grid over its own range.
 
     Raises:
         ExportError: it is computed, or has values that are not finite.
     """
     dequantize = float_source(value, node).producer()
+    if dtype == "float32":
+        name = str(float_source(value, node).name)
+        return Constant(name, read_real_constant(value, node).astype(np.float32), FLOAT)
     if dequantize is not None and dequantize.op_type == "DequantizeLinear":
         stored, scales, zero = (*dequantize.inputs, None)[:3]
         codes = read_constant(stored, node)
         scale = np.atleast_1d(read_constant(scales, node)).astype(np.float32)
         check_scale(scale, str(value.name), node)
         name = str(stored.name if stored is not None else value.name).removesuffix("_quantized")
-        if codes.dtype in (np.int8, np.uint8) and scale.size == 1:
+        if codes.dtype == np.int16 and dtype == "int16" and scale.size == 1:
+            return Constant(name, codes, Quantization.per_tensor(scale[0], 0, dtype))
+        if dtype == "int8" and codes.dtype in (np.int8, np.uint8) and scale.size == 1:
             zero_point = 0 if zero is None else int(read_constant(zero, node).ravel()[0])
             shift = 128 if codes.dtype == np.uint8 else 0
             shifted = (codes.astype(np.int16) - shift).astype(np.int8)
             return Constant(name, shifted, Quantization.per_tensor(scale[0], zero_point - shift))
     else:
         name = str(float_source(value, node).name)
-    codes, grid = quantize_constant(read_real_constant(value, node), f"constant {name}")
+    codes, grid = quantize_constant(read_real_constant(value, node), f"constant {name}", dtype)
     return Constant(name, codes, grid)
 
 
-def quantize_constant(values: NDArray[Any], where: str) -> tuple[NDArray[np.int8], Quantization]:
-    """Float values on the int8 grid over their own range; a number that stands alone is exact.
+def quantize_constant(values: NDArray[Any], where: str, dtype: str = "int8") -> tuple[NDArray[Any], Quantization]:
+    """Float values on the int8 or int16 grid over their own range; a number that stands alone is exact.
 
     Raises:
         ExportError: one is NaN or infinite.
@@ -178,6 +232,9 @@ def quantize_constant(values: NDArray[Any], where: str) -> tuple[NDArray[np.int8
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ExportError("has values that are NaN or infinite", where=where)
+    if dtype == "int16":
+        grid = Quantization.holding(float(np.abs(values).max(initial=0)), dtype)
+        return grid.codes(values), grid
     scale, zero_point = asymmetric_grid(float(values.min(initial=0)), float(values.max(initial=0)))
     codes = np.clip(np.rint(values / scale) + zero_point, -128, 127).astype(np.int8)
     return codes, Quantization.per_tensor(scale, zero_point)
@@ -189,11 +246,17 @@ def grid_of(quantize: ir.Node) -> Quantization:
     zero = np.zeros(1, np.uint8) if zero_input is None else np.atleast_1d(read_constant(zero_input, quantize))
     if scale.size != 1:
         raise ExportError("an activation has a scale a channel", where=node_name(quantize), wanted="one scale")
-    if zero.dtype not in (np.int8, np.uint8):
+    symmetric_int16 = zero.dtype == np.int16 and zero[0] == 0
+    if zero.dtype not in (np.int8, np.uint8) and not symmetric_int16:
         raise ExportError(
-            "an activation has no int8 form", where=node_name(quantize), got=zero.dtype, wanted="int8 or uint8"
+            "an activation has no form in TFLite",
+            where=node_name(quantize),
+            got=f"{zero.dtype}, zero point {zero[0]}",
+            wanted="int8 or uint8, or int16 with zero point 0",
         )
     check_scale(scale, str(quantize.inputs[0].name if quantize.inputs[0] else ""), quantize)
+    if symmetric_int16:
+        return Quantization.per_tensor(scale[0], 0, "int16")
     shift = 128 if zero.dtype == np.uint8 else 0
     return Quantization.per_tensor(scale[0], int(zero[0]) - shift)
 

@@ -157,12 +157,16 @@ class _Reader:
         if tensor.Type() not in TYPE_NAMES:
             raise self.fail(f"tensor {name} has an unknown type", got=tensor.Type())
         dtype = TYPE_NAMES[tensor.Type()]
-        return Tensor(name, shape, dtype, self.quantization(tensor, name, shape), self.data(tensor, name, shape, dtype))
+        return Tensor(
+            name, shape, dtype, self.quantization(tensor, name, shape, dtype), self.data(tensor, name, shape, dtype)
+        )
 
     def data(self, tensor: Any, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any] | None:
         raw = self.buffer(tensor.Buffer())
         if not raw.size:
             return None
+        if dtype == "int4":
+            return self.unpacked(raw, name, shape)
         if dtype not in NUMPY_TYPES:
             return raw
         wanted = math.prod(shape) * np.dtype(dtype).itemsize
@@ -170,7 +174,17 @@ class _Reader:
             raise self.fail(f"the data of tensor {name} do not fit its shape {shape}", got=raw.size, wanted=wanted)
         return raw.view(dtype).reshape(shape)
 
-    def quantization(self, tensor: Any, name: str, shape: tuple[int, ...]) -> Quantization | None:
+    def unpacked(self, raw: NDArray[np.uint8], name: str, shape: tuple[int, ...]) -> NDArray[np.int8]:
+        """Two codes a byte as int8, the low half first."""
+        size = math.prod(shape)
+        wanted = (size + 1) // 2
+        if raw.size != wanted:
+            raise self.fail(f"the data of tensor {name} do not fit its shape {shape}", got=raw.size, wanted=wanted)
+        self.copy(size)
+        halves = np.stack([raw << 4, raw & 0xF0], axis=1).view(np.int8) >> 4
+        return halves.ravel()[:size].reshape(shape)
+
+    def quantization(self, tensor: Any, name: str, shape: tuple[int, ...], dtype: str) -> Quantization | None:
         grid = tensor.Quantization()
         if grid is None or grid.ScaleLength() == 0:
             return None
@@ -184,7 +198,7 @@ class _Reader:
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             raise self.fail(f"tensor {name} has a scale that is not positive and finite")
         self.copy(8 * len(scale))
-        return Quantization(scale, np.broadcast_to(zero_point, scale.shape).astype(np.int64), axis)
+        return Quantization(scale, np.broadcast_to(zero_point, scale.shape).astype(np.int64), axis, dtype)
 
     def operator(self, operator: Any, codes: list[tuple[str, int]], count: int) -> Operator:
         if not 0 <= operator.OpcodeIndex() < len(codes):

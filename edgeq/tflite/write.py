@@ -7,6 +7,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
 from edgeq.tflite.model import Graph, Operator, Quantization, Tensor
@@ -27,6 +28,7 @@ TENSOR_TYPES = {
     "bool": schema.TensorType.BOOL,
     "int16": schema.TensorType.INT16,
     "int8": schema.TensorType.INT8,
+    "int4": schema.TensorType.INT4,
 }
 
 
@@ -113,7 +115,7 @@ def _vector(builder: Any, offsets: list[int]) -> int:
 
 
 def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:
-    content = b"" if tensor.data is None else np.ascontiguousarray(tensor.data).tobytes()
+    content = b"" if tensor.data is None else _content(tensor.data, tensor.dtype)
     return schema.TensorT(
         shape=np.array(tensor.shape, np.int32),
         type=TENSOR_TYPES[tensor.dtype],
@@ -122,6 +124,16 @@ def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:
         quantization=_quantization(tensor.quantization),
         hasRank=True,
     )
+
+
+def _content(data: NDArray[Any], dtype: str) -> bytes:
+    """A constant's bytes; of int4 two codes a byte, the first in the low half."""
+    if dtype != "int4":
+        return np.ascontiguousarray(data).tobytes()
+    codes = np.resize(data.ravel().view(np.uint8) & 15, data.size + data.size % 2)
+    codes[data.size :] = 0
+    packed: NDArray[np.uint8] = codes[0::2] | codes[1::2] << 4
+    return packed.tobytes()
 
 
 def _quantization(grid: Quantization | None) -> Any:

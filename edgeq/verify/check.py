@@ -17,15 +17,12 @@ from edgeq.tflite.layout import Layout
 from edgeq.tflite.model import Tensor
 from edgeq.tflite.read import read_graph
 from edgeq.verify.integers import compare_integers
-from edgeq.verify.layers import IMPRECISE_REFERENCE, compare_layers
+from edgeq.verify.layers import IMPRECISE_REFERENCE, TOLERANCE, compare_layers
 from edgeq.verify.litert import run
 from edgeq.verify.onnx_runtime import run_onnx
 from edgeq.verify.report import LayerParity, Verification
 
 __all__ = ["GOLDEN_SAMPLES", "REFERENCE_SAMPLES", "TOLERANCE", "as_file_input", "verify"]
-
-TOLERANCE = 1
-"""Codes that a layer may differ by: kernels that round a tie differently differ by one, wrong arithmetic by more."""
 
 GOLDEN_SAMPLES = 16
 REFERENCE_SAMPLES = 256
@@ -106,14 +103,22 @@ def check_layers(layers: list[LayerParity]) -> None:
         VerifyError: by more than one code; names the first such layer.
     """
     for layer in layers:
+        if layer.error is not None and not layer.error <= layer.bound:
+            raise VerifyError(
+                "two runtimes do not agree",
+                where=f"layer {layer.name} ({layer.operation})",
+                got=f"a difference of {layer.error:.2g} of the largest value",
+                wanted=f"at most {layer.bound:.2g}",
+                remedy="please report this network",
+            )
         pairs = (("onnxruntime", layer.onnx_difference or 0), ("XNNPACK", layer.xnnpack_difference))
         for runtime, difference in pairs[: 1 if layer.operation in IMPRECISE_REFERENCE else 2]:
-            if difference > TOLERANCE:
+            if difference > layer.bound:
                 raise VerifyError(
                     f"{runtime} and LiteRT's reference kernels do not agree",
                     where=f"layer {layer.name} ({layer.operation})",
                     got=f"{difference} codes apart",
-                    wanted=f"at most {TOLERANCE}",
+                    wanted=f"at most {layer.bound:g}",
                     remedy="please report this network",
                 )
 

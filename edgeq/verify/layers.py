@@ -22,6 +22,7 @@ from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import OUTPUT_SUFFIX
 from edgeq.tflite.model import Graph, Operator, Tensor
 from edgeq.tflite.write import write_graph
+from edgeq.verify.floats import float_bound, relative_error
 from edgeq.verify.litert import delegated_operators, load, run_all_tensors
 from edgeq.verify.reasons import refusal_reason
 from edgeq.verify.report import LayerParity
@@ -29,6 +30,11 @@ from edgeq.verify.report import LayerParity
 __all__ = ["IMPRECISE_REFERENCE", "compare_layers", "cut_graph", "cut_qdq"]
 
 IMPRECISE_REFERENCE = ("RESIZE_BILINEAR",)  # places pixels by fractions of 10 bits: XNNPACK is compared with ONNX
+TOLERANCE = 1
+"""Codes that a layer may differ by: kernels that round a tie differently differ by one, wrong arithmetic by more."""
+INT16_TABLES = ("EXP", "GELU", "LOGISTIC", "SOFTMAX", "TANH")
+INT16_TABLE_TOLERANCE = 64
+"""LiteRT's int16 kernels of these interpolate in a table of 513 entries; 64 codes are a quarter of a step of int8."""
 Codes = dict[str, list[NDArray[Any]]]  # by tensor name: an array a sample
 
 
@@ -57,21 +63,38 @@ def compare_layers(
     onnx_codes = _run_cut_qdq(qdq, codes, layouts)
     delegated = delegated_operators(content)
     rows = []
+    inner: dict[int, float] = {}  # bounds of tensors that ONNX has no value for: what reads them is off by them, too
     for i, operator in enumerate(graph.operators):
-        name = graph.tensors[operator.outputs[0]].name
-        other = onnx_codes.get(name)
-        base = xnnpack[name] if operator.kind in IMPRECISE_REFERENCE else codes[name]
-        rows.append(
-            LayerParity(
-                name=name,
-                operation=operator.kind,
-                onnx_difference=None if other is None else _difference(other, base),
-                xnnpack_difference=_difference(xnnpack[name], codes[name]),
-                delegated=i in delegated,
-                reason="" if i in delegated else refusal_reason(graph, operator),
-            )
+        tensor = graph.tensors[operator.outputs[0]]
+        if tensor.name not in xnnpack:  # constants in float16, made float32 once
+            continue
+        other, found = onnx_codes.get(tensor.name), (codes[tensor.name], xnnpack[tensor.name])
+        row = LayerParity(
+            name=tensor.name,
+            operation=operator.kind,
+            onnx_difference=None,
+            xnnpack_difference=0,
+            delegated=i in delegated,
+            reason="" if i in delegated else refusal_reason(graph, operator),
         )
+        if tensor.dtype == "float32" and operator.kind != "DEQUANTIZE":
+            error = max(relative_error(part, codes[tensor.name] if other is None else other) for part in found)
+            bound = float_bound(graph, operator, codes) + sum(inner.get(index, 0.0) for index in operator.inputs)
+            if other is None:
+                inner[operator.outputs[0]] = bound
+            rows.append(replace(row, error=error, bound=bound))
+            continue
+        base = found[operator.kind in IMPRECISE_REFERENCE]
+        difference = None if other is None else _difference(other, base)
+        bound = _code_bound(graph, operator)
+        rows.append(replace(row, onnx_difference=difference, xnnpack_difference=_difference(*found), bound=bound))
     return rows
+
+
+def _code_bound(graph: Graph, operator: Operator) -> int:
+    """How many codes an operation may be off by."""
+    tables = operator.kind in INT16_TABLES and graph.tensors[operator.outputs[0]].dtype == "int16"
+    return INT16_TABLE_TOLERANCE if tables else TOLERANCE
 
 
 def _difference(first: list[NDArray[Any]], second: list[NDArray[Any]]) -> int:
@@ -95,12 +118,18 @@ def cut_graph(graph: Graph) -> Graph:
     outputs: list[int] = []
     read: dict[int, None] = {}
     operators: list[Operator] = []
+    constant: set[int] = set()
     for operator in graph.operators:
+        if all(graph.tensors[i].data is not None for i in operator.inputs):
+            operators.append(operator)
+            constant.update(operator.outputs)
+            continue
         written = []
         for index in operator.outputs:
             tensors.append(_renamed(graph.tensors[index]))
             written.append(len(tensors) - 1)
-        read.update(dict.fromkeys(i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None))
+        activations = (i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None and i not in constant)
+        read.update(dict.fromkeys(activations))
         outputs += written
         operators.append(replace(operator, outputs=tuple(written)))
     inputs = list(read)
@@ -147,17 +176,24 @@ class Cut:
 
 
 def cut_qdq(proto: onnx.ModelProto, names: Collection[str]) -> Cut:
-    """Cut a QDQ model between the QuantizeLinear and DequantizeLinear of each of the named activations, in place."""
+    """Cut a QDQ model in place, between the QuantizeLinear and DequantizeLinear of each of the named activations and
+    behind those that are not quantized."""
     graph = proto.graph
+    floats = {
+        info.name
+        for info in (*graph.value_info, *graph.output)
+        if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and info.name in names
+    }
     zero_types = {item.name: item.data_type for item in graph.initializer}
     shapes = {
         info.name: [size.dim_value or 1 for size in info.type.tensor_type.shape.dim]
         for info in (*graph.input, *graph.value_info, *graph.output)
     }
-    readers: dict[str, list[onnx.NodeProto]] = {}
+    readers: dict[str, list[tuple[onnx.NodeProto, int]]] = {}
     for node in graph.node:
-        if node.op_type == "DequantizeLinear":
-            readers.setdefault(node.input[0], []).append(node)
+        for slot, name in enumerate(node.input):
+            readers.setdefault(name, []).append((node, slot))
+    kinds: dict[str, int] = {}
     inputs: dict[str, str] = {}
     outputs: dict[str, str] = {}
     shifts: dict[str, int] = {}
@@ -166,16 +202,19 @@ def cut_qdq(proto: onnx.ModelProto, names: Collection[str]) -> Cut:
         if node.op_type != "QuantizeLinear" or name not in names:
             continue
         kind = zero_types.get(node.input[2], onnx.TensorProto.UINT8) if len(node.input) > 2 else onnx.TensorProto.UINT8
-        fed = f"{node.output[0]}/fed"
-        for reader in readers.get(node.output[0], ()):
-            reader.input[0] = fed
-        inputs[name], outputs[name] = fed, node.output[0]
+        inputs[name], outputs[name], kinds[name] = f"{node.output[0]}/fed", node.output[0], kind
         shifts[name] = 128 if kind == onnx.TensorProto.UINT8 else 0
-        graph.input.append(onnx.helper.make_tensor_value_info(fed, kind, shapes.get(node.input[0])))
+    for node in graph.node:
+        for name in node.output:
+            if name in floats and name not in outputs and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+                inputs[name], outputs[name], kinds[name], shifts[name] = f"{name}/fed", name, onnx.TensorProto.FLOAT, 0
     del graph.output[:]
     for name, result in outputs.items():
-        kind = onnx.TensorProto.UINT8 if shifts[name] else onnx.TensorProto.INT8
-        graph.output.append(onnx.helper.make_tensor_value_info(result, kind, None))
+        for reader, slot in readers.get(result, ()):
+            reader.input[slot] = inputs[name]
+        shape = shapes.get(name, shapes.get(f"{name}{OUTPUT_SUFFIX}"))
+        graph.input.append(onnx.helper.make_tensor_value_info(inputs[name], kinds[name], shape))
+        graph.output.append(onnx.helper.make_tensor_value_info(result, kinds[name], None))
     del graph.value_info[:]
     return Cut(inputs, outputs, shifts)
 
@@ -192,8 +231,12 @@ def _run_cut_qdq(qdq: ir.Model, codes: Codes, layouts: Mapping[str, Layout]) -> 
         return rows
     for i in range(len(next(iter(codes.values())))):
         feed = {slot: _to_onnx(codes[name][i], name, layouts, cut.shifts[name]) for name, slot in cut.inputs.items()}
-        for item in float_inputs:  # the network's own input: its codes stand for it, so any value will do
-            feed[item.name] = np.zeros([s if isinstance(s, int) else 1 for s in item.shape], np.float32)
+        for item in float_inputs:  # the network's own: where its codes stand for it, any value will do
+            given = codes[item.name][i] if item.name in names else None
+            if given is not None and given.dtype == np.float32:
+                feed[item.name] = layouts[item.name].to_onnx(given)
+            else:
+                feed[item.name] = np.zeros([s if isinstance(s, int) else 1 for s in item.shape], np.float32)
         results = session.run([cut.outputs[name] for name in rows], feed)
         for name, values in zip(rows, results, strict=True):
             rows[name].append(_to_tflite(values, name, layouts, cut.shifts[name]))

@@ -37,19 +37,24 @@ def load(content: bytes, kernels: Kernels = "xnnpack", *, threads: int = 1, keep
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolver = OpResolverType.BUILTIN_REF if kernels == "reference" else OpResolverType.AUTO
+    reference = (OpResolverType.BUILTIN_REF, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    resolvers = reference if kernels == "reference" else (OpResolverType.AUTO,)
     with _CREATING, _without_notices():
-        try:
-            interpreter = Interpreter(
-                model_content=content,
-                num_threads=threads,
-                experimental_op_resolver_type=resolver,
-                experimental_preserve_all_tensors=keep_tensors,
-            )
-            interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise FormatError("LiteRT refuses the file", got=str(error).replace("\n", " ")[:300]) from error
-    return interpreter
+        for resolver in resolvers:
+            try:
+                interpreter = Interpreter(
+                    model_content=content,
+                    num_threads=threads,
+                    experimental_op_resolver_type=resolver,
+                    experimental_preserve_all_tensors=keep_tensors,
+                )
+                interpreter.allocate_tensors()
+                return interpreter
+            except (ValueError, RuntimeError) as error:  # ELU, CEIL and ROUND have optimized kernels only
+                if resolver is not resolvers[-1] and "Didn't find op" in str(error):
+                    continue
+                raise FormatError("LiteRT refuses the file", got=str(error).replace("\n", " ")[:300]) from error
+    raise AssertionError("one resolver at least was tried")
 
 
 @contextlib.contextmanager

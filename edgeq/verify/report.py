@@ -23,6 +23,9 @@ class LayerParity:
         xnnpack_difference: the same between LiteRT as it runs by default and its reference kernel.
         delegated: whether XNNPACK takes the operation.
         reason: why not, if not.
+        error: of floats, the largest difference of either kernel from onnxruntime (or, where that has no counterpart,
+            from each other), over the largest magnitude; None of codes.
+        bound: what the differences may be: one code; of floats what :func:`edgeq.verify.floats.float_bound` allows.
     """
 
     name: str
@@ -31,6 +34,8 @@ class LayerParity:
     xnnpack_difference: int
     delegated: bool
     reason: str = ""
+    error: float | None = None
+    bound: float = 1
 
 
 @dataclass(frozen=True, slots=True)

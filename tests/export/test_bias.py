@@ -11,6 +11,7 @@ from edgeq.artifact import Artifact, make_artifact
 from edgeq.calibrate import CalibrationRecipe
 from edgeq.export import bias
 from edgeq.grid import Grid, quantize_weight
+from edgeq.modes import Plan
 
 IMAGE = {"x": (1, 3, 8, 8)}
 BODY = """
@@ -42,7 +43,7 @@ def samples() -> Arrays:
 
 def artifact(*, correct: bool) -> Artifact:
     model = float_model(BODY, CONSTANTS, IMAGE)
-    return make_artifact(model, {}, samples(), CalibrationRecipe(correct_bias=correct), grid=Grid(4))
+    return make_artifact(model, {}, samples(), CalibrationRecipe(correct_bias=correct), plan=Plan(grid=Grid(4)))
 
 
 def means(model: ir.Model, names: list[str]) -> list[NDArray[np.float64]]:
@@ -94,7 +95,7 @@ def test_a_dense_layer_on_tokens() -> None:
     found = []
     for correct in (False, True):
         recipe = CalibrationRecipe(correct_bias=correct)
-        built = make_artifact(float_model(body, constants, inputs), {}, data, recipe, grid=Grid(4))
+        built = make_artifact(float_model(body, constants, inputs), {}, data, recipe, plan=Plan(grid=Grid(4)))
         mean = run_onnxruntime(built.qdq, data)[0].mean(axis=(0, 1))
         found.append(float(np.abs(mean - wanted).max() / np.abs(wanted).max()))
     assert found[1] < 0.01 < found[0]

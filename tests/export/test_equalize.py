@@ -13,6 +13,7 @@ from edgeq.calibrate import CalibrationRecipe
 from edgeq.export.equalize import equalize, find_pairs
 from edgeq.export.fold import fold_untrained
 from edgeq.grid import Grid, quantize_weight
+from edgeq.modes import Plan
 
 IMAGE = {"x": (1, 3, 6, 6)}
 
@@ -146,7 +147,7 @@ def test_few_bits_lose_less() -> None:
     wanted = run_onnxruntime(float_model(body, constants, IMAGE), samples)[0]
     errors = []
     for recipe in (CalibrationRecipe(), CalibrationRecipe(equalize=True)):
-        artifact = make_artifact(float_model(body, constants, IMAGE), {}, samples, recipe, grid=Grid(4))
+        artifact = make_artifact(float_model(body, constants, IMAGE), {}, samples, recipe, plan=Plan(grid=Grid(4)))
         errors.append(float(((run_onnxruntime(artifact.qdq, samples)[0] - wanted) ** 2).mean()))
     assert errors[1] < errors[0] / 2
 

@@ -203,7 +203,7 @@ NORM = {"n": np.ones(4, np.float32)}
         (CONV + TAIL, {"sw": np.array([0.1, 0.1], np.float32)}, "scales of w do not fit|no valid ONNX"),
         (CONV + "t = Abs (sy)\n u = ReduceMax (x)\n v = Mul (t, u)\n" + TAIL.replace("(c, sy", "(c, v"), {},
          "quantizelinear.*scale is not constant.*dynamic"),
-        (CONV + TAIL, {"zy": np.array(0, np.int16)}, "no int8 form .got int16"),
+        (CONV + TAIL, {"zy": np.array(0, np.int16)}, "reads and writes grids of two types"),
         (CONV + TAIL, {"w": np.full((4, 3, 2, 2), -128, np.int8)}, "conv_3.*weight w .*exactly.*-128"),
         (CONV.replace("axis = 0> (w, sw, zw)", "axis = 2, block_size = 1> (w, sk, zk)") + TAIL, BLOCK,
          "block.*per channel|no valid ONNX"),

@@ -95,7 +95,7 @@ def test_no_step_is_quadratic_in_the_number_of_layers() -> None:
     began = time.process_time()
     grids = fold_model(model, {})
     ranges = {str(value.name): ActivationGrid(0.02, 0) for value in activation_values(model)}
-    qdq = place_qdq(model, grids, ranges)
+    qdq = place_qdq(model, grids, {"int8": ranges})
     placed = time.process_time()
     graph = convert_qdq(qdq).graph
     lowered = time.process_time()

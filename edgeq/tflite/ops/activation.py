@@ -9,19 +9,21 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.clamp import bounds_of, following_clamp
+from edgeq.tflite.clamp import Bounds, bounds_of, following_clamp
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization, Tensor
+from edgeq.tflite.model import FLOAT, Quantization
 from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.table import look_up
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 
-__all__ = ["ACTIVATION", "SCORE_GRID"]
+__all__ = ["ACTIVATION", "SCORE_GRID", "fixed_grid"]
 
 SCORE_GRID = (1 / 256, -128)  # TFLite's quantization specification: softmax and logistic
 TANH_GRID = (1 / 128, 0)
+INT16_GRID = (1 / 32768, 0)
+FLOAT_CLAMPS = {Bounds(0.0): "RELU", Bounds(0.0, 6.0): "RELU6", Bounds(-1.0, 1.0): "RELU_N1_TO_1"}
 
 
 def _unary(
@@ -35,8 +37,15 @@ def _unary(
 ) -> None:
     """Each value for itself: in whatever layout it is."""
     view = low.view(node.inputs[0], node)
-    grid = None if forced is None else Quantization.per_tensor(*forced)
-    low.emit(node, kind, [view.tensor], options, layout=view.layout, version=version, forced=grid)
+    fixed = None if forced is None else fixed_grid(low.dtype, forced)
+    low.emit(node, kind, [view.tensor], options, layout=view.layout, version=version, forced=fixed)
+
+
+def fixed_grid(dtype: str, grid: tuple[float, int]) -> Quantization:
+    """The grid that a kernel insists on in the type that it computes in, given that of int8; of int16 it is [-1, 1)."""
+    if dtype == "float32":
+        return FLOAT
+    return Quantization.per_tensor(*(INT16_GRID if dtype == "int16" else grid), dtype)
 
 
 def clamp(low: Lowering, node: ir.Node) -> None:
@@ -54,7 +63,13 @@ def clamp(low: Lowering, node: ir.Node) -> None:
     view, grid, name = low.view(node.inputs[0], node), low.grid_after(value), f"{value.name}"
     if grid is None:
         raise ExportError("its result is not quantized", where=node_name(node), wanted="QuantizeLinear after it")
-    ends = bounds.within(more).on(grid)
+    bounds = bounds.within(more)
+    if low.dtype == "float32":
+        grid = FLOAT
+        if (kind := FLOAT_CLAMPS.get(bounds)) is not None:
+            low.emit(node, kind, [view.tensor], layout=view.layout, result=value)
+            return
+    ends = bounds.on(grid)
     if ends == (None, None):
         if grid.same_grid(low.grid(view.tensor)):
             low.pass_on(node, view, value)
@@ -79,12 +94,15 @@ def prelu(low: Lowering, node: ir.Node) -> None:
         )
     slopes = read_real_constant(slope_value, node)
     (source, slope), layout = broadcast_operands(low, node)
+    if low.dtype == "float32":
+        low.emit(node, "PRELU", [source, slope], layout=layout)
+        return
     kind = "MAXIMUM" if np.all(slopes <= 1) else "MINIMUM" if np.all(slopes >= 1) else None
     if kind is None:
         low.emit(node, "PRELU", [source, slope], layout=layout)
         return
     grid, name = low.result_grid(node), f"{node.outputs[0].name}"
-    steep = low.add_tensor(Tensor(f"{name}/sloped", layout.tensor_shape, "int8", grid))
+    steep = low.add_activation(f"{name}/sloped", layout.tensor_shape, grid)
     low.add_operator("MUL", [source, slope], [steep], schema.MulOptionsT(), version=2)
     straight = low.requantize(source, grid, f"{name}/straight")
     low.emit(node, kind, [straight, steep], schema.MaximumMinimumOptionsT(), layout=layout, version=2)
@@ -108,11 +126,10 @@ def hard_sigmoid(low: Lowering, node: ir.Node) -> None:
         look_up(low, node, lambda x: np.clip(alpha * x + beta, 0, 1))
         return
     view, grid, name = low.view(node.inputs[0], node), low.result_grid(node), f"{node.outputs[0].name}"
-    ones = [1] * len(view.layout.tensor_shape)
-    six = Quantization.per_tensor(np.float32(6 * grid.scale[0]), int(grid.zero_point[0]))
-    shift = low.add_constant(f"{name}/beta", np.full(ones, 127, np.int8), Quantization.per_tensor(6 * beta / 127, 0))
-    factor = low.add_constant(f"{name}/alpha", np.full(ones, 127, np.int8), Quantization.per_tensor(1 / 6 / 127, 0))
-    total = low.add_tensor(Tensor(f"{name}/relu6", low.tensors[view.tensor].shape, "int8", six))
+    rank = len(view.layout.tensor_shape)
+    shift = low.add_number(f"{name}/beta", 6 * beta, rank, low.dtype)
+    factor = low.add_number(f"{name}/alpha", 1 / 6, rank, low.dtype)
+    total = low.add_activation(f"{name}/relu6", low.tensors[view.tensor].shape, grid.times(6))
     options = schema.AddOptionsT(fusedActivationFunction=schema.ActivationFunctionType.RELU6)
     low.add_operator("ADD", [view.tensor, shift], [total], options, version=2)
     low.emit(node, "MUL", [total, factor], schema.MulOptionsT(), layout=view.layout, version=2)
@@ -141,8 +158,8 @@ def softmax(low: Lowering, node: ir.Node) -> None:
     order = low.axis_order(node.inputs[0], node, last=node.attributes.get_int("axis", -1) % rank)
     source = low.activation(node.inputs[0], node, order)
     layout = Layout.arranged(low.shape(node.outputs[0]), order)
-    options, grid = schema.SoftmaxOptionsT(beta=1.0), Quantization.per_tensor(*SCORE_GRID)
-    low.emit(node, "SOFTMAX", [source], options, layout=layout, version=2, forced=grid)
+    options = schema.SoftmaxOptionsT(beta=1.0)
+    low.emit(node, "SOFTMAX", [source], options, layout=layout, version=2, forced=fixed_grid(low.dtype, SCORE_GRID))
 
 
 ACTIVATION = (

@@ -12,8 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization, Tensor
-from edgeq.tflite.ops.conv import add_bias
+from edgeq.tflite.ops.layer import add_bias, add_filters
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.window import SAME, VALID, Window, image_order, read_window, result_layout
 from edgeq.tflite.qdq_values import node_name, read_weight
@@ -23,7 +22,7 @@ __all__ = ["CONV_TRANSPOSE"]
 
 def conv_transpose(low: Lowering, node: ir.Node) -> None:
     """ConvTranspose with any stride, pads and output padding, of one group and undilated."""
-    weight = read_weight(node.inputs[1], node)
+    weight = read_weight(node.inputs[1], node, floats=low.floats)
     source = low.activation(node.inputs[0], node, image_order(low, node))
     inputs, outputs, *kernel = weight.codes.shape
     _, height, width, _ = low.tensors[source].shape
@@ -36,8 +35,9 @@ def conv_transpose(low: Lowering, node: ir.Node) -> None:
     padding, computed, start = _crop((height, width), (size[0], size[1]), window)
     scale = np.broadcast_to(weight.scale, (outputs,))
     codes = weight.codes.reshape(inputs, outputs, *window.kernel).transpose(1, 2, 3, 0)
-    filters = low.add_constant(weight.name, np.ascontiguousarray(codes), Quantization.per_channel(scale, 0))
-    bias = add_bias(low, node, source, replace(weight, scale=scale), outputs)
+    weight = replace(weight, scale=scale)
+    filters = add_filters(low, node, "TRANSPOSE_CONV", weight, codes, 0)
+    bias = add_bias(low, node, source, weight, outputs)
     name = f"{node.outputs[0].name}"
     shape = low.add_constant(f"{name}/shape", np.array([1, *computed, outputs], np.int32))
     options = schema.TransposeConvOptionsT(padding=padding, **window.options)
@@ -45,7 +45,7 @@ def conv_transpose(low: Lowering, node: ir.Node) -> None:
     if computed == size:
         low.emit(node, "TRANSPOSE_CONV", operands, options, layout=layout, version=3)
         return
-    whole = low.add_tensor(Tensor(f"{name}/whole", (1, *computed, outputs), "int8", low.result_grid(node)))
+    whole = low.add_activation(f"{name}/whole", (1, *computed, outputs), low.result_grid(node))
     low.add_operator("TRANSPOSE_CONV", operands, [whole], options, version=3)
     bounds = np.array([[0, *start, 0], [1, start[0] + size[0], start[1] + size[1], outputs], [1, 1, 1, 1]], np.int32)
     parts = [

@@ -10,16 +10,15 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering, View, tensor_name
-from edgeq.tflite.model import Quantization
-from edgeq.tflite.ops.conv import add_bias
+from edgeq.tflite.ops.layer import add_bias, add_filters
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.qdq_values import (
     Weight,
     float_source,
+    following_bias,
     is_constant,
     node_name,
-    read_int8_constant,
-    read_real_constant,
+    read_operand,
     read_weight,
 )
 
@@ -36,7 +35,7 @@ def gemm(low: Lowering, node: ir.Node) -> None:
     view = low.view(node.inputs[0], node)
     if attributes.get_int("transA", 0):
         view = View(view.tensor, view.layout.transposed((1, 0)))
-    weight = read_weight(node.inputs[1], node)
+    weight = read_weight(node.inputs[1], node, floats=low.floats)
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     _fully_connected(low, node, view, weight if attributes.get_int("transB", 0) else _transposed(weight), bias)
 
@@ -48,36 +47,21 @@ def matmul(low: Lowering, node: ir.Node) -> None:
     if not is_constant(second) or len(low.shape(float_source(second, node))) != 2:
         _batched(low, node)
         return
-    add, bias = _following_bias(low, node)
+    add, bias = following_bias(node) or (None, None)
+    if add is not None:
+        low.fused.add(add)
     view = low.view(node.inputs[0], node)
     if len(view.layout.axes) == 1:
         raise ExportError("a product with a vector is not lowered", where=node_name(node), remedy="unsqueeze it")
     result = None if add is None else add.outputs[0]
     if bias is None and len(node.inputs) > 2:
         bias = node.inputs[2]
-    _fully_connected(low, node, view, _transposed(read_weight(second, node)), bias, result)
+    _fully_connected(low, node, view, _transposed(read_weight(second, node, floats=low.floats)), bias, result)
 
 
 def _transposed(weight: Weight) -> Weight:
     axis = 1 - weight.axis if weight.codes.ndim == 2 else weight.axis
     return replace(weight, codes=weight.codes.T, axis=axis if weight.scale.size > 1 else 0)
-
-
-def _following_bias(low: Lowering, node: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
-    """The Add that alone reads a product which has no grid of its own, and its constant of a value an output."""
-    product = node.outputs[0]
-    uses = list(product.uses())
-    if len(uses) != 1 or product.is_graph_output() or uses[0][0].op_type != "Add":
-        return None, None
-    add, slot = uses[0]
-    bias = add.inputs[1 - slot]
-    if bias is None or not is_constant(float_source(bias, add)):
-        return None, None
-    shape, outputs = read_real_constant(bias, add).shape, low.shape(product)[-1]
-    if shape[-1:] not in ((), (1,), (outputs,)) or any(size != 1 for size in shape[:-1]):
-        return None, None
-    low.fused.add(add)
-    return add, bias
 
 
 def _fully_connected(
@@ -102,12 +86,12 @@ def _fully_connected(
         factors = ((outputs,) if outputs > 1 else ()) + folded.factors
         axes = ((0,) if outputs > 1 else (), tuple(i + shift for i in folded.axes[1]))
         layout = Layout(layout.tensor_shape, factors, axes)
-    grid = Quantization.per_channel(weight.scale, 0)
-    filters = low.add_constant(weight.name, layout.to_tflite(weight.codes), grid)
+    filters = add_filters(low, node, "FULLY_CONNECTED", weight, layout.to_tflite(weight.codes), 0)
     low.layouts[low.tensors[filters].name] = layout
     constant = add_bias(low, node, source, weight, outputs, bias=bias)
     keep = len(held.tensor_shape) > 2
     options = schema.FullyConnectedOptionsT(keepNumDims=keep)
+    options.asymmetricQuantizeInputs = low.dtype == "float32" and weight.dtype in ("int8", "int4")
     lead = len(held.factors) - len(held.axes[-1])
     after = Layout(
         (*held.tensor_shape[:-1], outputs),
@@ -158,7 +142,7 @@ def _batched(low: Lowering, node: ir.Node) -> None:
         plain, flipped = (*lead, len(shape) - 2, len(shape) - 1), (*lead, len(shape) - 1, len(shape) - 2)
         if is_constant(float_source(value, node)):
             assert value is not None, "is_constant has checked it"
-            constant = read_int8_constant(value, node)
+            constant = read_operand(value, node, low.dtype)
             tensors.append(low.add_constant(constant.name, constant.codes, constant.grid))
             flips.append(False)
             continue

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization
+from edgeq.tflite.model import FLOAT, Quantization
 from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.table import look_up
@@ -47,9 +47,9 @@ def neg(low: Lowering, node: ir.Node) -> None:
 def _scale(low: Lowering, node: ir.Node, tensor: int, factor: float) -> None:
     """Multiply by a number that is one code of its own grid."""
     layout = low.view(node.inputs[0], node).layout
-    one = np.full([1] * len(layout.tensor_shape), np.sign(factor), np.int8)
-    grid = Quantization.per_tensor(np.float32(abs(factor)), 0)
-    constant = low.add_constant(f"{node.outputs[0].name}/factor", one, grid)
+    grid = FLOAT if low.dtype == "float32" else Quantization.per_tensor(np.float32(abs(factor)), 0, low.dtype)
+    numbers = grid.codes(np.full([1] * len(layout.tensor_shape), factor))
+    constant = low.add_constant(f"{node.outputs[0].name}/factor", numbers, grid)
     low.emit(node, "MUL", [tensor, constant], schema.MulOptionsT(), layout=layout, version=2, fuse=True)
 
 
@@ -62,7 +62,9 @@ def div(low: Lowering, node: ir.Node) -> None:
             and overflows where a quotient is small.
     """
     dividend, divisor = (float_source(value, node) for value in node.inputs[:2])
-    if is_constant(divisor):
+    if low.dtype == "float32":
+        _binary(low, node, "DIV", schema.DivOptionsT())
+    elif is_constant(divisor):
         numbers = read_real_constant(divisor, node).astype(np.float64)
         if not np.all(np.isfinite(numbers) & (numbers != 0)):
             raise ExportError("divides by zero, NaN or infinity", where=node_name(node), got=divisor.name)
@@ -100,7 +102,7 @@ def _scale_channels(low: Lowering, node: ir.Node, factors: np.ndarray[Any, np.dt
     scale = np.abs(factors.ravel() / 127).astype(np.float32)
     codes = np.broadcast_to(127 * np.sign(factors.ravel()), (1, 1, 1, channels)).astype(np.int8)
     filters = low.add_constant(f"{name}/factors", codes, Quantization.per_channel(scale, 3))
-    zeros = np.zeros(channels, np.int32)
+    zeros = np.zeros(channels, np.int64 if low.dtype == "int16" else np.int32)
     bias = low.add_constant(f"{name}/zeros", zeros, Quantization.per_channel(low.grid(source).scale[0] * scale, 0))
     options = schema.DepthwiseConv2DOptionsT(
         padding=schema.Padding.VALID, strideH=1, strideW=1, depthMultiplier=1, dilationHFactor=1, dilationWFactor=1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization, Tensor
+from edgeq.tflite.model import FLOAT, Quantization
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_constant, read_real_constant
 
@@ -110,7 +110,8 @@ def concat(low: Lowering, node: ir.Node) -> None:
         raise ExportError("all inputs are constant", where=node_name(node))
     order = max((low.axis_order(value, node) for value in active), key=[
         low.axis_order(value, node) for value in active].count)  # fmt: skip
-    grid = low.grid_after(node.outputs[0]) or low.grid(low.view(active[0], node).tensor)
+    grid = low.grid_after(node.outputs[0]) if low.dtype != "float32" else FLOAT
+    grid = grid or low.grid(low.view(active[0], node).tensor)
     sources = []
     for value in node.inputs:
         if value in active:
@@ -131,7 +132,7 @@ def _constant(low: Lowering, node: ir.Node, value: ir.Value, grid: Quantization,
     real = read_real_constant(value, node).astype(np.float64)
     if not np.isfinite(real).all():
         raise ExportError("has values that are NaN or infinite", where=f"constant {value.name}")
-    codes = np.clip(np.rint(real / grid.scale[0]) + grid.zero_point[0], -128, 127).astype(np.int8)
+    codes = grid.codes(real)
     return low.add_constant(str(value.name), Layout.arranged(codes.shape, order).to_tflite(codes), grid)
 
 
@@ -164,8 +165,7 @@ def pad(low: Lowering, node: ir.Node) -> None:
         low.emit(node, "PAD", inputs, schema.PadOptionsT(), layout=layout, version=2, same=source)
         return
     grid = low.grid(source)
-    code = np.clip(np.rint(value / grid.scale[0]) + grid.zero_point[0], -128, 127).astype(np.int8)
-    inputs.append(low.add_constant(f"{node.outputs[0].name}/value", np.array([code], np.int8), grid))
+    inputs.append(low.add_constant(f"{node.outputs[0].name}/value", grid.codes(np.array([value])), grid))
     low.emit(node, "PADV2", inputs, schema.PadV2OptionsT(), layout=layout, version=2, same=source)
 
 
@@ -183,7 +183,7 @@ def _pad_by_index(low: Lowering, node: ir.Node, pads: dict[int, tuple[int, int]]
         shape[position] = len(indices)
         options = schema.GatherOptionsT(axis=position)
         if left:
-            result = low.add_tensor(Tensor(f"{name}/part", tuple(shape), "int8", low.grid(source)))
+            result = low.add_activation(f"{name}/part", tuple(shape), low.grid(source))
             low.add_operator("GATHER", [source, table], [result], options, version=2)
             source = result
         else:

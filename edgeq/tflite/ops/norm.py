@@ -24,7 +24,7 @@ def sqrt(low: Lowering, node: ir.Node) -> None:
     if [user.op_type for user, _ in uses] == ["Reciprocal"] and not node.outputs[0].is_graph_output():
         return
     view = low.view(node.inputs[0], node)
-    if low.grid(view.tensor).zero_point[0] == INT8_MIN:
+    if low.grid(view.tensor).zero_point[0] == INT8_MIN or low.dtype == "float32":
         low.emit(node, "SQRT", [view.tensor], layout=view.layout)
     else:
         look_up(low, node, np.sqrt)
@@ -34,10 +34,23 @@ def reciprocal(low: Lowering, node: ir.Node) -> None:
     """A table, of 1 / sqrt(x) where a root comes before. (LiteRT's RSQRT stops at the code of zero, which a variance
     may have.)"""
     root = float_source(node.inputs[0], node).producer()
-    if root is None or root.op_type != "Sqrt" or str(root.outputs[0].name) in low.views:
+    if low.dtype == "float32":
+        _float_reciprocal(low, node, root)
+    elif root is None or root.op_type != "Sqrt" or str(root.outputs[0].name) in low.views:
         look_up(low, node, lambda x: 1 / x)
     else:
         look_up(low, node, lambda x: 1 / np.sqrt(x), source=low.view(root.inputs[0], root))
+
+
+def _float_reciprocal(low: Lowering, node: ir.Node, root: ir.Node | None) -> None:
+    """RSQRT where a root comes before, else a quotient of 1."""
+    if root is not None and root.op_type == "Sqrt" and str(root.outputs[0].name) not in low.views:
+        view = low.view(root.inputs[0], root)
+        low.emit(node, "RSQRT", [view.tensor], layout=view.layout)
+        return
+    view = low.view(node.inputs[0], node)
+    one = low.add_number(f"{node.outputs[0].name}/one", 1.0, len(view.layout.tensor_shape), low.dtype)
+    low.emit(node, "DIV", [one, view.tensor], schema.DivOptionsT(), layout=view.layout)
 
 
 def gelu(low: Lowering, node: ir.Node) -> None:
@@ -61,6 +74,9 @@ def power(low: Lowering, node: ir.Node) -> None:
         low.emit(node, "MUL", [view.tensor] * 2, schema.MulOptionsT(), layout=view.layout, version=2, fuse=True)
     elif exponent == 0.5:
         sqrt(low, node)
+    elif low.dtype == "float32":
+        power = low.add_number(f"{node.outputs[0].name}/exponent", exponent, len(view.layout.tensor_shape), low.dtype)
+        low.emit(node, "POW", [view.tensor, power], schema.PowOptionsT(), layout=view.layout)
     else:
         look_up(low, node, lambda x: np.power(x, exponent))
 

@@ -10,14 +10,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Tensor
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.window import SAME, VALID, Window, image_order, padded, read_window, result_layout
 from edgeq.tflite.qdq_values import node_name
 
 __all__ = ["POOL"]
-
-INT8_MIN = -128
 
 
 def max_pool(low: Lowering, node: ir.Node) -> None:
@@ -30,7 +27,7 @@ def max_pool(low: Lowering, node: ir.Node) -> None:
     layout = result_layout(low, node)
     window = _reaching(window, low.tensors[source].shape[1:3], layout.tensor_shape[1:3])
     grid = low.grid(source)
-    source, padding = padded(low, node, source, window, fill=INT8_MIN)
+    source, padding = padded(low, node, source, window, fill_lowest=True)
     options = _options(window, padding)
     low.emit(node, "MAX_POOL_2D", [source], options, layout=layout, version=2, forced=grid, fuse=True)
 
@@ -63,7 +60,7 @@ def average_pool(low: Lowering, node: ir.Node) -> None:
         )
     shape = low.tensors[source].shape
     name = f"{node.outputs[0].name}"
-    dense = low.add_tensor(Tensor(f"{name}/stride_1", shape, "int8", grid))
+    dense = low.add_activation(f"{name}/stride_1", shape, grid)
     low.add_operator("AVERAGE_POOL_2D", [source], [dense], _options(replace(window, strides=(1, 1)), SAME), version=2)
     bounds = np.array([[0, *start, 0], [1, *end, shape[3]], [1, *window.strides, 1]], np.int32)
     parts = [

@@ -12,7 +12,6 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization, Tensor
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.qdq_values import float_source, node_name, read_constant
 
@@ -46,15 +45,17 @@ def reduce_sum(low: Lowering, node: ir.Node) -> None:
     shape = low.shape(float_source(node.inputs[0], node))
     count = math.prod(shape[axis] for axis in axes)
     grid = low.result_grid(node)
+    if grid.is_float:
+        _emit(low, node, "SUM", axes)
+        return
     keep = _keeps(node)
     source, dimensions, layout = _reduced(low, node, axes, keep=keep)
     name = f"{node.outputs[0].name}"
-    mean_grid = Quantization.per_tensor(np.float32(grid.scale[0] / count), int(grid.zero_point[0]))
-    mean = low.add_tensor(Tensor(f"{name}/mean", layout.tensor_shape, "int8", mean_grid))
+    mean_grid = grid.times(1 / count)
+    mean = low.add_activation(f"{name}/mean", layout.tensor_shape, mean_grid)
     constant = low.add_constant(f"{name}/axes", np.array(dimensions, np.int32))
     low.add_operator("MEAN", [source, constant], [mean], schema.ReducerOptionsT(keepDims=keep), version=2)
-    ones = [1] * len(layout.tensor_shape)
-    factor = low.add_constant(f"{name}/count", np.full(ones, 127, np.int8), Quantization.per_tensor(count / 127, 0))
+    factor = low.add_number(f"{name}/count", count, len(layout.tensor_shape), low.dtype)
     low.emit(node, "MUL", [mean, factor], schema.MulOptionsT(), layout=layout, version=2, fuse=True)
 
 

@@ -15,16 +15,20 @@ from edgeq.tflite.model import Quantization
 from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
+from edgeq.tflite.refusals import no_form
 
 __all__ = ["SELECT"]
 
 Comparison = Callable[[Any, Any], Any]
 PLAIN = {ir.DataType.BOOL: "bool", ir.DataType.INT32: "int32", ir.DataType.INT64: "int64"}
+REAL = {"int8", "int16", "float32"}
 CODES = {
     "bool": schema.TensorType.BOOL,
     "int32": schema.TensorType.INT32,
     "int64": schema.TensorType.INT64,
     "int8": schema.TensorType.INT8,
+    "int16": schema.TensorType.INT16,
+    "float32": schema.TensorType.FLOAT32,
 }
 
 
@@ -36,11 +40,11 @@ def _comparison(kind: str, holds: Comparison) -> Callable[[Lowering, ir.Node], N
         if not real or sources[real[0]].dtype not in (None, ir.DataType.FLOAT):
             raise ExportError("only real numbers are compared", where=node_name(node), wanted="a quantized input")
         if len(real) == 1:
-            _compare_number(low, node, real[0], holds)
+            _compare_number(low, node, kind, real[0], holds)
             return
         (first, second), layout = broadcast_operands(low, node)
         grid = low.grid(first)
-        if not grid.same_grid(low.grid(second)):
+        if not grid.is_float and not grid.same_grid(low.grid(second)):
             low.notes.append(f"{node_name(node)} compares on the grid of {sources[0].name}: close values may be equal")
             second = low.requantize(second, grid, f"{node.outputs[0].name}/second")
         result = low.define_plain(node.outputs[0], "bool", layout)
@@ -49,7 +53,7 @@ def _comparison(kind: str, holds: Comparison) -> Callable[[Lowering, ir.Node], N
     return lower
 
 
-def _compare_number(low: Lowering, node: ir.Node, slot: int, holds: Comparison) -> None:
+def _compare_number(low: Lowering, node: ir.Node, kind: str, slot: int, holds: Comparison) -> None:
     """Compare an activation with a constant: the codes for which it holds are those to one side of a bound.
 
     Raises:
@@ -61,6 +65,14 @@ def _compare_number(low: Lowering, node: ir.Node, slot: int, holds: Comparison) 
                           got=constant.shape, wanted="one number")  # fmt: skip
     view = low.view(node.inputs[slot], node)
     grid = low.grid(view.tensor)
+    if grid.is_float:
+        rank = len(view.layout.tensor_shape)
+        number = low.add_number(f"{node.outputs[0].name}/bound", constant.item(), rank, low.dtype)
+        result = low.define_plain(node.outputs[0], "bool", view.layout)
+        low.add_operator(kind, [view.tensor, number] if slot == 0 else [number, view.tensor], [result], OPTIONS[kind]())
+        return
+    if low.dtype != "int8":
+        raise no_form(node, low.dtype)
     codes = np.arange(-128, 128)
     values = grid.scale[0] * (codes - grid.zero_point[0]).astype(np.float32)
     pair = (values, constant.astype(np.float32).ravel())
@@ -103,18 +115,18 @@ def cast(low: Lowering, node: ir.Node) -> None:
     """
     view, result = low.view(node.inputs[0], node), node.outputs[0]
     before = low.tensors[view.tensor].dtype
-    after = PLAIN.get(result.dtype, "int8") if result.dtype is not None else "int8"
-    if before == after == "int8":
+    after = PLAIN.get(result.dtype, low.dtype) if result.dtype is not None else low.dtype
+    if before in REAL and after in REAL:
         low.pass_on(node, view)
-    elif before == "int8" or (after == "int8" and before != "bool"):
+    elif before in REAL or (after in REAL and before != "bool"):
         raise ExportError(
             "a Cast between real numbers and integers is not lowered",
             where=node_name(node),
             got=f"{before} to {result.dtype}",
             remedy="leave it to what reads the output",
         )
-    elif after == "int8":
-        ones = Quantization.per_tensor(1.0, 0)
+    elif after in REAL:
+        ones = Quantization.per_tensor(1.0, 0, low.dtype)
         options = schema.CastOptionsT(CODES[before], CODES[after])
         low.emit(node, "CAST", [view.tensor], options, layout=view.layout, forced=ones)
     else:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgeq.tflite.lower import Lowering, View
 from edgeq.tflite.model import Quantization, Tensor
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.refusals import no_form
 
 __all__ = ["TABLE", "look_up", "table_codes"]
 
@@ -29,6 +30,8 @@ Function = Callable[[Reals], Reals]
 def look_up(low: Lowering, node: ir.Node, function: Function, *, source: View | None = None) -> None:
     """Lower a node that computes a function of its first input (or of another value), value by value."""
     view = low.view(node.inputs[0], node) if source is None else source
+    if low.dtype != "int8":
+        raise no_form(node, low.dtype)
     grid = low.result_grid(node)
     table = table_codes(function, low.grid(view.tensor), grid)
     name = str(node.outputs[0].name)
@@ -55,11 +58,21 @@ def table_codes(function: Function, source: Quantization, result: Quantization) 
     return table
 
 
-def _row(onnx: str, make: Callable[[ir.Node], Function], limits: str = "") -> Operation:
+def _row(onnx: str, make: Callable[[ir.Node], Function], floats: str = "", limits: str = "") -> Operation:
+    """``floats``: TFLite's operation on float32."""
+
     def lower(low: Lowering, node: ir.Node) -> None:
-        look_up(low, node, make(node))
+        if low.dtype == "float32" and floats and all(map(_is_default, node.attributes.values())):
+            view = low.view(node.inputs[0], node)
+            low.emit(node, floats, [view.tensor], layout=view.layout)
+        else:
+            look_up(low, node, make(node))
 
     return Operation(onnx, "CAST, GATHER", lower, limits=limits)
+
+
+def _is_default(attribute: ir.Attr) -> bool:
+    return attribute.name == "alpha" and attribute.value == 1.0
 
 
 def _plain(function: Callable[[Any], Any]) -> Callable[[ir.Node], Function]:
@@ -102,7 +115,7 @@ def _shrink(node: ir.Node) -> Function:
 
 TABLE = (
     _row("Erf", _plain(_erf)),
-    _row("Elu", _elu),
+    _row("Elu", _elu, "ELU"),
     _row("Celu", _celu),
     _row("Selu", _selu),
     _row("Softplus", _plain(_softplus)),
@@ -110,11 +123,11 @@ TABLE = (
     _row("Mish", _plain(lambda x: x * np.tanh(_softplus(x)))),
     _row("ThresholdedRelu", _thresholded_relu),
     _row("Shrink", _shrink),
-    _row("Floor", _plain(np.floor)),
-    _row("Ceil", _plain(np.ceil)),
-    _row("Round", _plain(np.rint)),
-    _row("Sign", _plain(np.sign)),
-    _row("Sin", _plain(np.sin)),
-    _row("Cos", _plain(np.cos)),
+    _row("Floor", _plain(np.floor), "FLOOR"),
+    _row("Ceil", _plain(np.ceil), "CEIL"),
+    _row("Round", _plain(np.rint), "ROUND"),
+    _row("Sign", _plain(np.sign), "SIGN"),
+    _row("Sin", _plain(np.sin), "SIN"),
+    _row("Cos", _plain(np.cos), "COS"),
     _row("Atan", _plain(np.arctan)),
 )

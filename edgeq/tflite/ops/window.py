@@ -13,7 +13,6 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Tensor
 from edgeq.tflite.qdq_values import node_name
 
 __all__ = ["SAME", "VALID", "Window", "image_order", "padded", "read_window", "result_layout"]
@@ -98,14 +97,14 @@ def read_window(node: ir.Node, size: tuple[int, int], kernel: tuple[int, ...]) -
 
 
 def padded(
-    low: Lowering, node: ir.Node, source: int, window: Window, *, fill: int | None = None, same: bool = True
+    low: Lowering, node: ir.Node, source: int, window: Window, *, fill_lowest: bool = False, same: bool = True
 ) -> tuple[int, int]:
     """The input and TFLite's padding mode that together mean the pads: SAME or VALID, else a PAD before VALID.
 
     Args:
         low, node, source: where to add, for whom, which tensor.
         window: with the pads.
-        fill: the code that PADV2 fills with; None fills with zero (PAD).
+        fill_lowest: fill with the smallest code (PADV2) rather than with zero (PAD).
         same: whether SAME may stand for pads that are equal to its own.
     """
     batch, height, width, channels = low.tensors[source].shape
@@ -117,12 +116,12 @@ def padded(
     shape = (batch, height + pads[0] + pads[2], width + pads[1] + pads[3], channels)
     grid = low.grid(source)
     name = f"{node.outputs[0].name}/pad"
-    result = low.add_tensor(Tensor(name, shape, "int8", grid))
+    result = low.add_activation(name, shape, grid)
     table = np.array([[0, 0], [pads[0], pads[2]], [pads[1], pads[3]], [0, 0]], np.int32)
     amounts = low.add_constant(f"{name}/amounts", table)
-    if fill is None:
+    if not fill_lowest:
         low.add_operator("PAD", [source, amounts], [result], schema.PadOptionsT(), version=2)
     else:
-        value = low.add_constant(f"{name}/value", np.array([fill], np.int8), grid)
+        value = low.add_constant(f"{name}/value", np.array([grid.limits[0]], grid.dtype), grid)
         low.add_operator("PADV2", [source, amounts, value], [result], schema.PadV2OptionsT(), version=2)
     return result, VALID
