@@ -93,7 +93,7 @@ class Lowering(GraphBuilder):
                             or has_float_weights(node)):  # fmt: skip
             return "float32"
         real = [dtype for dtype in read if dtype in ("int8", "int16")]
-        if result is not None and any(dtype != result.dtype for dtype in real):
+        if node.op_type != "Identity" and result is not None and any(dtype != result.dtype for dtype in real):
             raise ExportError(
                 "reads and writes grids of two types",
                 where=node_name(node),
@@ -276,7 +276,7 @@ class Lowering(GraphBuilder):
         Returns:
             The tensor of the node's output (of the activation's, when fused).
         """
-        self._check_kernel(node, kind)
+        self.check_kernel(node, kind)
         value, bounds, clamps = self._clamped(node.outputs[0] if result is None else result)
         if self.dtype == "float32" and not (fuse and bounds.fused):  # they have kernels of their own
             value, bounds, clamps = (node.outputs[0] if result is None else result), NO_BOUNDS, []
@@ -317,7 +317,7 @@ class Lowering(GraphBuilder):
         same: int | None = None,
     ) -> list[int]:
         """As :meth:`emit`, for an operation that computes all of a node's outputs, each with its layout."""
-        self._check_kernel(node, kind)
+        self.check_kernel(node, kind)
         results = list(zip(node.outputs, layouts, strict=True))
         return self._add(node, kind, inputs, options, results, version, forced, same)
 
@@ -354,7 +354,8 @@ class Lowering(GraphBuilder):
             self._note_conversion(node, kind)
         return outputs
 
-    def _check_kernel(self, node: ir.Node, kind: str) -> None:
+    def check_kernel(self, node: ir.Node, kind: str) -> None:
+        """Refuse an operation that no runtime computes in the node's type."""
         if (why := MISSING.get(self.dtype, {}).get(kind)) is not None:
             raise no_form(node, self.dtype, why)
 

@@ -36,6 +36,8 @@ INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
 
 MISSING = {
     "int16": {
+        "ARG_MAX": "LiteRT's kernel takes no int16",
+        "ARG_MIN": "LiteRT's kernel takes no int16",
         "DEPTH_TO_SPACE": "LiteRT's kernel takes no int16",
         "HARD_SWISH": "LiteRT's kernel takes no int16",
         "LOG": "LiteRT's int16 kernel is off by hundreds of codes",

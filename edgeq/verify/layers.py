@@ -175,14 +175,14 @@ class Cut:
     shifts: dict[str, int]
 
 
-def cut_qdq(proto: onnx.ModelProto, names: Collection[str]) -> Cut:
+def cut_qdq(proto: onnx.ModelProto, names: Collection[str], floats: Collection[str] = ()) -> Cut:
     """Cut a QDQ model in place, between the QuantizeLinear and DequantizeLinear of each of the named activations and
-    behind those that are not quantized."""
+    behind each of the named floats."""
     graph = proto.graph
-    floats = {
+    real = {
         info.name
         for info in (*graph.value_info, *graph.output)
-        if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and info.name in names
+        if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and info.name in floats
     }
     zero_types = {item.name: item.data_type for item in graph.initializer}
     shapes = {
@@ -206,7 +206,7 @@ def cut_qdq(proto: onnx.ModelProto, names: Collection[str]) -> Cut:
         shifts[name] = 128 if kind == onnx.TensorProto.UINT8 else 0
     for node in graph.node:
         for name in node.output:
-            if name in floats and name not in outputs and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            if name in real and name not in outputs and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
                 inputs[name], outputs[name], kinds[name], shifts[name] = f"{name}/fed", name, onnx.TensorProto.FLOAT, 0
     del graph.output[:]
     for name, result in outputs.items():
@@ -221,8 +221,9 @@ def cut_qdq(proto: onnx.ModelProto, names: Collection[str]) -> Cut:
 
 def _run_cut_qdq(qdq: ir.Model, codes: Codes, layouts: Mapping[str, Layout]) -> Codes:
     cuts: list[Cut] = []
-    names = codes.keys() & layouts.keys()
-    session = open_session(qdq, change=lambda proto: cuts.append(cut_qdq(proto, names)))
+    floats = {name for name in codes.keys() & layouts.keys() if codes[name][0].dtype == np.float32}
+    names = (codes.keys() & layouts.keys()) - floats
+    session = open_session(qdq, change=lambda proto: cuts.append(cut_qdq(proto, names, floats)))
     cut = cuts[0]
     float_inputs = [item for item in session.get_inputs() if item.name not in cut.inputs.values()]
     first = {item.name for item in qdq.graph.inputs}
@@ -232,9 +233,8 @@ def _run_cut_qdq(qdq: ir.Model, codes: Codes, layouts: Mapping[str, Layout]) -> 
     for i in range(len(next(iter(codes.values())))):
         feed = {slot: _to_onnx(codes[name][i], name, layouts, cut.shifts[name]) for name, slot in cut.inputs.items()}
         for item in float_inputs:  # the network's own: where its codes stand for it, any value will do
-            given = codes[item.name][i] if item.name in names else None
-            if given is not None and given.dtype == np.float32:
-                feed[item.name] = layouts[item.name].to_onnx(given)
+            if item.name in floats:
+                feed[item.name] = layouts[item.name].to_onnx(codes[item.name][i])
             else:
                 feed[item.name] = np.zeros([s if isinstance(s, int) else 1 for s in item.shape], np.float32)
         results = session.run([cut.outputs[name] for name in rows], feed)

@@ -9,7 +9,8 @@ from int8_models import artifact_of, float_model, weights
 
 from edgeq.errors import ExportError
 from edgeq.tflite import write
-from edgeq.tflite.model import Graph, Tensor
+from edgeq.tflite.model import Graph, Quantization, Tensor
+from edgeq.tflite.read import read_graph
 from edgeq.tflite.write import write_graph
 
 
@@ -71,3 +72,16 @@ def test_a_file_of_more_than_2_gib_is_refused(monkeypatch: pytest.MonkeyPatch) -
     write_graph(graph)
     with pytest.raises(ExportError, match="too large"):
         write_graph(replace(graph, tensors=(*graph.tensors, big)))
+
+
+def test_four_bits_are_packed_two_a_byte_the_first_low() -> None:
+    """As the schema has it; an odd one leaves half a byte of zero."""
+    codes = np.array([[-7, 7, 1], [-1, 0, 3], [5, -8, 2]], np.int8)
+    grid = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64), 0, "int4")
+    graph = Graph((Tensor("w", (3, 3), "int4", grid, codes),), (), (), ())
+    content = write_graph(graph)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    tensor = model.subgraphs[0].tensors[0]
+    assert tensor.type == schema.TensorType.INT4
+    assert bytes(model.buffers[tensor.buffer].data).hex() == "79f1308502"
+    assert np.array_equal(np.asarray(read_graph(content).tensors[0].data), codes)

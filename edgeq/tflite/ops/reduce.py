@@ -72,6 +72,7 @@ def arg_max(low: Lowering, node: ir.Node) -> None:
     constant = low.add_constant(f"{name}/axis", np.array(dimensions, np.int32))
     options = schema.ArgMaxOptionsT if node.op_type == "ArgMax" else schema.ArgMinOptionsT
     kind = "ARG_MAX" if node.op_type == "ArgMax" else "ARG_MIN"
+    low.check_kernel(node, kind)
     result = low.define_plain(value, "int64", layout)
     low.add_operator(kind, [source, constant], [result], options(outputType=schema.TensorType.INT64), version=2)
 
