@@ -82,7 +82,11 @@ class Inspection(Result):
     def int8_share_of_constants(self) -> float:
         """Share of the constants' bytes that are int8 codes, 0 to 1; int32 biases count as the rest."""
         total = self.constant_bytes
-        return sum(row.size_bytes for row in self.tensors if row.dtype in ("int8", "uint8")) / total if total else 0.0
+        return (
+            sum(row.size_bytes for row in self.tensors if row.dtype in ("int8", "uint8", "int4")) / total
+            if total
+            else 0.0
+        )
 
     @property
     def integer_share_of_operations(self) -> float:
@@ -202,6 +206,8 @@ def _tflite_row(tensor: Any) -> TensorRow:
         else:
             grid = f"{scale.size} scales {scale.min():.4g} to {scale.max():.4g} along axis {tensor.quantization.axis}"
     size = 0 if tensor.data is None else int(tensor.data.nbytes)
+    if tensor.dtype == "int4":  # two codes a byte
+        size = (size + 1) // 2
     return TensorRow(tensor.name, tensor.dtype, tensor.shape, size, grid)
 
 

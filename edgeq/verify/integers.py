@@ -109,7 +109,7 @@ def onnx_weight(qdq: ir.Model, name: str, layer: str) -> tuple[NDArray[np.int8],
         for node, _ in dequantize.outputs[0].uses():
             if scale is None or scale.const_value is None or value.const_value is None:
                 continue
-            codes = np.asarray(value.const_value.numpy())
+            codes = np.asarray(value.const_value.numpy()).astype(np.int8)  # int4 is no type of numpy's own
             outputs_first = np.moveaxis(codes, output_axis(node), 0)
             return outputs_first, np.atleast_1d(np.asarray(scale.const_value.numpy(), np.float32))
     raise VerifyError("the weight is not used in the ONNX file", where=f"layer {layer}", got=name)
