@@ -202,7 +202,7 @@ def _tflite_row(tensor: Any) -> TensorRow:
     if tensor.quantization is not None:
         scale, zero = tensor.quantization.scale, tensor.quantization.zero_point
         if scale.size == 1:
-            grid = f"{scale[0]:.6g} * (q - {zero[0]})" if zero[0] else f"{scale[0]:.6g} * q"
+            grid = _grid_text(scale[0], zero[0])
         else:
             grid = f"{scale.size} scales {scale.min():.4g} to {scale.max():.4g} along axis {tensor.quantization.axis}"
     size = 0 if tensor.data is None else int(tensor.data.nbytes)
@@ -264,7 +264,13 @@ def _onnx_grid(node: Any) -> str:
         return f"{values.size} scales {values.min():.4g} to {values.max():.4g}"
     zero = node.inputs[2].const_value if len(node.inputs) > 2 and node.inputs[2] is not None else None
     point = 0 if zero is None else int(zero.numpy().ravel()[0])
-    return f"{float(values.ravel()[0]):.6g} * (q - {point})" if point else f"{float(values.ravel()[0]):.6g} * q"
+    return _grid_text(float(values.ravel()[0]), point)
+
+
+def _grid_text(scale: float, zero_point: int) -> str:
+    if not zero_point:
+        return f"{scale:.6g} * q"
+    return f"{scale:.6g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
 
 
 def _onnx_row(value: Any, grids: dict[str, str]) -> TensorRow:

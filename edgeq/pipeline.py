@@ -65,6 +65,7 @@ def build(
     progress = clock.progress
     load_target(recipe.target)
     _check_calibration(recipe)
+    _check_model(recipe)
     if android:
         _check_android(recipe)
     with open_workspace(out, resume=resume) as work:
@@ -258,6 +259,12 @@ def _check_calibration(recipe: Recipe) -> None:
         )
 
 
+def _check_model(recipe: Recipe) -> None:
+    from edgeq.models import check_name
+
+    check_name(recipe.model)
+
+
 def _check_android(recipe: Recipe) -> None:
     from edgeq.android import check_android
 
@@ -277,6 +284,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
     Returns:
         The manifest written to ``out``.
     """
+    _check_model(recipe)
     clock = StageClock(progress or Silent())
     with open_workspace(out, resume=resume) as work:
         with clock.stage("data", "Data"):

@@ -34,7 +34,7 @@ from edgeq.models.vgg import VGG, VGG11, VGG16
 from edgeq.models.vit import ViT
 from edgeq.models.wide_resnet import WideResNet
 
-__all__ = ["MODELS", "build_network", "create_model"]
+__all__ = ["MODELS", "build_network", "check_name", "create_model"]
 
 Builder = Callable[[int, Any], nn.Module]
 
@@ -124,6 +124,16 @@ def build_network(name: str, *, num_classes: int, input_shape: tuple[int, ...], 
             got = ",".join(map(str, input_shape))
             raise ModelError("the network takes another kind of input", where=name, got=got, wanted=wanted)
         return builder(num_classes, input_shape)
+
+
+def check_name(name: str) -> None:
+    """Refuse an unknown built-in name before minutes go into reading data; a factory is not called.
+
+    Raises:
+        ModelError: names the nearest one.
+    """
+    if ":" not in name:
+        _builder(name)
 
 
 def _builder(name: str) -> Builder:

@@ -119,7 +119,7 @@ def test_options_that_set_a_recipe_are_sorted_by_its_parts(edgeq: Run) -> None:
         (["targets", "shwo", "x"], "Did you mean show?"),
         (["reproduce", "tabel1"], "Did you mean table1?"),
         (["reproduce", "nothing"], "Known: "),
-        (["build", "--model", "lenet4"], "did you mean lenet5?"),
+        (["build", "--model", "lenet4", "--data", "absent"], "did you mean lenet5?"),
     ],
 )
 def test_what_is_mistyped_gets_the_nearest(edgeq: Run, arguments: list[str], told: str) -> None:
