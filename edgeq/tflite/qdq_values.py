@@ -169,7 +169,7 @@ def read_weight(value: ir.Value | None, node: ir.Node, *, floats: bool = False) 
     """
     if floats and value is not None and has_float_weights(node):
         stored_as = _stored(value)
-        return Weight(str(stored_as.name), (numbers := read_constant(value, node)), np.ones(1, np.float32), 0,
+        return Weight(str(stored_as.name).removesuffix("_half"), (numbers := read_constant(value, node)), np.ones(1, np.float32), 0,
                       numbers.dtype.name)  # fmt: skip
     dequantize = value.producer() if value is not None else None
     if value is None or dequantize is None or dequantize.op_type != "DequantizeLinear":
