@@ -168,8 +168,8 @@ def read_weight(value: ir.Value | None, node: ir.Node, *, floats: bool = False) 
         ExportError: the input is not a DequantizeLinear of constant int8 or int32 with zero point 0.
     """
     if floats and value is not None and has_float_weights(node):
-        name, numbers = str(_stored(value).name).removesuffix("_half"), read_constant(value, node)
-        return Weight(name, numbers, np.ones(1, np.float32), 0, numbers.dtype.name)
+        layer, numbers = str(_stored(value).name).removesuffix("_half"), read_constant(value, node)
+        return Weight(layer, numbers, np.ones(1, np.float32), 0, numbers.dtype.name)
     dequantize = value.producer() if value is not None else None
     if value is None or dequantize is None or dequantize.op_type != "DequantizeLinear":
         name = getattr(value, "name", None)
