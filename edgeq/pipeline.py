@@ -98,7 +98,11 @@ def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
     from edgeq.data import load_data
 
     return load_data(
-        recipe.data.path, image_size=recipe.data.image_size, unreadable=recipe.data.unreadable, progress=progress
+        recipe.data.path,
+        image_size=recipe.data.image_size,
+        cache=recipe.data.cache,
+        unreadable=recipe.data.unreadable,
+        progress=progress,
     )
 
 

@@ -64,11 +64,14 @@ class DataRecipe:
         path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, or CIFAR-10's own
             batches.
         image_size: side in pixels that folder images are resized to; 0 takes them as they are (all must then be equal).
+        cache: a folder on disk for images that memory cannot hold: those of a folder are decoded to a file there, once,
+            and used from it; empty for memory.
         unreadable: what an unreadable image does: ``error`` stops, ``skip`` leaves it out and counts it.
     """
 
     path: str = "digits"
     image_size: int = 0
+    cache: str = ""
     unreadable: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:

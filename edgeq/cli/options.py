@@ -27,6 +27,7 @@ FIELDS = {
     "seed": ("seed",),
     "data": ("data", "path"),
     "image_size": ("data", "image_size"),
+    "cache": ("data", "cache"),
     "unreadable": ("data", "unreadable"),
     "epochs": ("train", "epochs"),
     "batch_size": ("train", "batch_size"),
@@ -62,6 +63,9 @@ _RECIPE_OPTIONS = [
         help="Folder, archive or CIFAR-10 batches [digits].",
     ),
     click.option("--image-size", type=int, metavar="PIXELS", help="Resize and crop images to this side."),
+    click.option(
+        "--cache", metavar="FOLDER", help="Decode a folder's images to this disk, if memory cannot hold them."
+    ),
     click.option("--unreadable", type=click.Choice(["error", "skip"]), help="What an unreadable image does [error]."),
     click.option("--bits", type=int, help="Bits a weight [8]."),
     click.option(

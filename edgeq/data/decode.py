@@ -162,7 +162,7 @@ class ImageRows:
 
     def _reserve(self, rows: int, shape: tuple[int, ...]) -> None:
         more = (rows - len(self._pixels)) * int(np.prod(shape))
-        require_memory(more, where=self._where, remedy="pass a smaller --image-size")
+        require_memory(more, where=self._where, remedy="pass --cache FOLDER, or a smaller --image-size")
         if len(self.keys):
             self._pixels.resize((rows, *shape), refcheck=False)  # realloc: moves pages and copies nothing
         else:

@@ -26,6 +26,8 @@ class ImageData:
         classes: the class names, two or more, different, each on one line.
         mirrors: whether a left-right mirror image is a fair example of its class; not so for digits.
         skipped: images that were left out as unreadable.
+        on_disk: the images are mapped from a file that memory cannot hold; they are read as they are used.
+        known_sha256: the fingerprint, where it was computed before.
         sha256: of pixels, labels and class names; computed, so equal data has an equal hash whatever it was packed in.
 
     Raises:
@@ -40,6 +42,8 @@ class ImageData:
     classes: tuple[str, ...]
     mirrors: bool = True
     skipped: int = 0
+    on_disk: bool = False
+    known_sha256: str = ""
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,7 +53,7 @@ class ImageData:
         train, test = tuple(self.train_images.shape[1:]), tuple(self.test_images.shape[1:])
         if train != test:
             raise DataError("test images differ in shape from training images", where=self.name, got=test, wanted=train)
-        object.__setattr__(self, "sha256", self._digest())
+        object.__setattr__(self, "sha256", self.known_sha256 or self._digest())
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

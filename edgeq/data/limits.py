@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edgeq.data.members import shown
 from edgeq.errors import DataError
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "MAX_MEMBERS",
     "MAX_MEMBER_BYTES",
     "MAX_TOTAL_BYTES",
+    "read_member",
     "require_memory",
 ]
 
@@ -56,3 +58,19 @@ def _available_bytes() -> int:
     except (OSError, ValueError, IndexError):
         pass
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def read_member(path: Path) -> bytes:
+    """The whole content of one file.
+
+    Raises:
+        DataError: it cannot be read, or is larger than a file of images may be.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_MEMBER_BYTES + 1)
+    except OSError as error:
+        raise DataError("cannot be read", where=shown(str(path)), got=error.strerror) from error
+    if len(content) > MAX_MEMBER_BYTES:
+        raise DataError("the file is too large", where=shown(str(path)), wanted=f"at most {MAX_MEMBER_BYTES} bytes")
+    return content

@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from edgeq.data.cifar import CifarReader, is_cifar_file
 from edgeq.data.decode import Unreadable, quiet_pillow
 from edgeq.data.digits import load_digits
+from edgeq.data.disk_set import load_disk_set
 from edgeq.data.image_data import ImageData
 from edgeq.data.image_folder import FolderReader
 from edgeq.data.limits import require_memory
@@ -26,16 +27,19 @@ def load_data(
     path: str,
     *,
     image_size: int = 0,
+    cache: str = "",
     unreadable: Unreadable = "error",
     progress: Progress = Silent(),  # noqa: B008  # has no state
 ) -> ImageData:
-    """Load a labelled data set, whole, into memory.
+    """Load a labelled data set, whole, into memory or mapped from disk.
 
     Args:
         path: ``digits``; or a folder, .zip or .tar (plain, gzip, bzip2, xz) that holds ``train/<class>/*`` and
             ``test/<class>/*`` images, or CIFAR-10's binary or Python batches; one folder around them is allowed.
         image_size: side in pixels: the short side is scaled to it, the long one cropped around the centre; 0 takes
             images as they are, and all must then be of one size.
+        cache: a folder on disk: the images of a folder are decoded to a file there, once, and used from it, so that
+            they need not fit into memory; empty for memory.
         unreadable: ``error`` stops at an image that cannot be decoded, ``skip`` leaves it out and counts it.
         progress: where to report to.
 
@@ -49,6 +53,8 @@ def load_data(
         raise DataError("out of range", where="--image-size", got=image_size, wanted=f"0 to {_MAX_SIDE}")
     if path == "digits":
         return _scaled(load_digits(), image_size)
+    if cache:
+        return load_disk_set(Path(path), Path(cache), image_size, unreadable, progress)
     source = open_source(Path(path))
     cifar, folder = CifarReader(source), FolderReader(source, image_size, unreadable)
     with quiet_pillow(), reading(source, progress) as members:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from edgeq.data.limits import MAX_DEPTH, MAX_MEMBER_BYTES, MAX_MEMBERS
+from edgeq.data.limits import MAX_DEPTH, MAX_MEMBERS, read_member
 from edgeq.data.members import Member, Source, shown
 from edgeq.data.tar_archive import tar_source
 from edgeq.data.zip_archive import zip_source
@@ -72,7 +72,7 @@ def _folder_source(top: Path) -> Source:
 
     def members() -> Generator[Member, None, None]:
         for name, is_folder in entries:
-            yield Member(name, is_folder, int(not is_folder), partial(_read, top / name))
+            yield Member(name, is_folder, int(not is_folder), partial(read_member, top / name))
 
     return Source(top, len(files), files, members())
 
@@ -97,14 +97,3 @@ def _walk(top: Path, prefix: str, depth: int) -> list[tuple[str, bool]]:
     if len(found) > MAX_MEMBERS:
         raise DataError("too many files", where=top, wanted=f"at most {MAX_MEMBERS}")
     return found
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_MEMBER_BYTES + 1)
-    except OSError as error:
-        raise DataError("cannot be read", where=shown(str(path)), got=error.strerror) from error
-    if len(content) > MAX_MEMBER_BYTES:
-        raise DataError("the file is too large", where=shown(str(path)), wanted=f"at most {MAX_MEMBER_BYTES} bytes")
-    return content

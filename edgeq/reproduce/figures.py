@@ -133,7 +133,10 @@ def draw_function(number: int, function: Function, frequencies: Sequence[int]) -
 def draw_accuracies(title: str, groups: Sequence[BarGroup], default: float, paper_default: float) -> str:
     """Bars in percent, ours filled and the paper's as outlines, and the networks without the term as dotted lines."""
     left, base, height, width, gap = 60.0, 300.0, 230.0, 26.0, 44.0
-    parts = [text(left, 28, title, size=15, anchor="start", weight=600)]
+    parts = [
+        text(left, 28, title, size=15, anchor="start", weight=600),
+        text(left, 48, "percent; filled: here, outlined: the paper's", anchor="start"),
+    ]
     names = list(dict.fromkeys(item.name for group in groups for item in group.bars))
     colours = dict(zip(names, (BLUE, ORANGE, "#10b981", "#a855f7"), strict=False))
     x = left + gap / 2
@@ -149,7 +152,7 @@ def draw_accuracies(title: str, groups: Sequence[BarGroup], default: float, pape
                     x += width + 3
         parts.append(text((start + x) / 2, base + 20, group.label))
         x += gap
-    right = max(x, left + 460)
+    right = max(x, left + 560)
     for percent in (0, 25, 50, 75, 100):
         y = base - height * percent / 100
         parts += [path([(left, y), (right, y)], GREY, 0.4), text(left - 8, y + 4, f"{percent}", anchor="end")]
@@ -160,7 +163,6 @@ def draw_accuracies(title: str, groups: Sequence[BarGroup], default: float, pape
     for number, (name, colour) in enumerate(colours.items()):
         y = base + 34 + 18 * number
         parts += [bar(left, y + 10, 12, 12, colour, name), text(left + 18, y + 10, name, anchor="start")]
-    parts.append(text(left + 190, base + 44, "filled: here; outlined: the paper's", anchor="start"))
     return drawing(round(right + 20), round(base + 44 + 18 * max(1, len(colours))), title, parts)
 
 

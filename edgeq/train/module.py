@@ -25,6 +25,7 @@ from edgeq.train.batches import (
     epochs_between_tests,
 )
 from edgeq.train.checkpoint import EDGEQ_KEY
+from edgeq.train.feed import Feed
 from edgeq.train.optimizer import make_optimizer, make_rate_schedule
 from edgeq.train.result import EpochLog
 
@@ -39,7 +40,7 @@ class TrainingModule(LightningModule):
 
     Args:
         model: the network, logits [N, classes] out of images [N, C, H, W].
-        data: the images; moved to the device when training starts.
+        data: the images; moved to the device when training starts, or batch by batch where they are on disk.
         recipe: seed and training.
         regularizer: the callback that adds the periodic term; asked for its figures at the end of an epoch.
         precision: ``bf16`` or ``fp32``.
@@ -75,15 +76,19 @@ class TrainingModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        self._images = self._data.train_images.to(self.device)
+        keep = torch.device("cpu") if self._data.on_disk else self.device
+        self._images = self._data.train_images.to(keep)
         self._labels = self._data.train_labels.to(self.device)
-        self._test_images = self._data.test_images.to(self.device)
+        self._test_images = self._data.test_images.to(keep)
         self._test_labels = self._data.test_labels.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         self.started = True
         seed, epoch = self.recipe.seed, self.current_epoch
-        self._order = epoch_order(len(self._images), seed, epoch).to(self.device)
+        order = epoch_order(len(self._images), seed, epoch)
+        self._order = order.to(self.device)
+        if self._data.on_disk:
+            self._feed = Feed(self._images, (order[slice(*bounds)] for bounds in self.batches))
         self._generator = epoch_generator(seed, epoch, "augment")
         torch.manual_seed(epoch_seed(seed, epoch, "network"))  # dropout, in an epoch that is run again
         self._correct = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -93,7 +98,7 @@ class TrainingModule(LightningModule):
     def training_step(self, bounds: tuple[int, int], batch_index: int) -> Tensor:
         chosen = self._order[slice(*bounds)]
         images = augment(
-            self._images[chosen],
+            next(self._feed).to(self.device) if self._data.on_disk else self._images[chosen],
             crop_padding=self.recipe.train.crop_padding,
             flip=self._flip,
             generator=self._generator,
@@ -136,7 +141,7 @@ class TrainingModule(LightningModule):
         with torch.autocast(self.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
             for start in range(0, len(self._test_images), TEST_BATCH):
                 chosen = slice(start, start + TEST_BATCH)
-                logits = self.model(self._inputs(self._test_images[chosen]))
+                logits = self.model(self._inputs(self._test_images[chosen].to(self.device)))
                 correct += (logits.argmax(1) == self._test_labels[chosen]).sum()
         self.model.train()
         return 100.0 * int(correct) / len(self._test_labels)
