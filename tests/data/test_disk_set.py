@@ -1,4 +1,4 @@
-"""Images that stay on disk: the pixels of those in memory, decoded once, gone on with, refused where they do not fit."""
+"""Images on disk: the pixels of those in memory, decoded once, gone on with, refused where too many."""
 
 from __future__ import annotations
 
