@@ -20,7 +20,7 @@ DOCS_STAMP := $(VENV)/.edgeq-docs
 DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
-.PHONY: networks help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu bench-baseline cifar10 lock clean
+.PHONY: networks help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu bench-baseline cifar10 fuzz lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -101,6 +101,12 @@ cifar10: $(RUN_STAMP) ## train and verify a ResNet-20 on CIFAR-10 (an hour of on
 	OMP_NUM_THREADS=1 $(BIN)/edgeq build --data $(CIFAR10) --model resnet20 --bits 8 --epochs 40 --batch-size 64 \
 	    --cutout 10 --out out/cifar10
 	$(BIN)/python tests/benchmarks/record_result.py out/cifar10 cifar10-resnet20 --command "make cifar10"
+
+N ?= 500
+SEED ?= 0
+
+fuzz: $(DEV_STAMP) ## convert N=500 random graphs (SEED=0), compare their layers in three runtimes, keep the figures
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --graphs $(N) --seed $(SEED)
 
 # torch is pinned by its public version, so that pip takes a CPU build (2.13.0+cpu) wherever it is told of one.
 lock: ## write constraints.txt anew from what pip resolves today

@@ -152,11 +152,20 @@ def _inline(proto: Any, path: Path) -> Any:
 
 def _fix_batch(proto: Any) -> None:
     """A symbolic first dimension of an input is the batch: TFLite files are made for one image."""
-    stale = False
-    for value in (*proto.graph.input, *proto.graph.output):
+    stale, names = False, {""}
+    for value in proto.graph.input:
         shape = value.type.tensor_type.shape
         if shape.dim and not shape.dim[0].HasField("dim_value"):
+            names.add(shape.dim[0].dim_param)
             shape.dim[0].dim_value = 1
+            stale = True
+    for value in proto.graph.output:
+        shape = value.type.tensor_type.shape
+        if shape.dim and not shape.dim[0].HasField("dim_value"):
+            if shape.dim[0].dim_param in names:
+                shape.dim[0].dim_value = 1
+            else:  # made of the batch and other sizes: shape inference will know
+                shape.dim[0].ClearField("dim_param")
             stale = True
     if stale:
         del proto.graph.value_info[:]

@@ -157,7 +157,7 @@ def fold_model(
                 layer = _fold_node(node, norm, layer, parameter_of(stored) in weights, grid or Grid())
             folded[str(stored.name)] = layer.weight
             _store(model, node, layer)
-        elif node.op_type == "BatchNormalization" and node.graph is not None and _feeder(node) is None:
+        elif node.op_type == "BatchNormalization" and node.graph is not None:  # not folded: it follows no layer
             name, layer = _depthwise(model, node)
             folded[name] = layer.weight
     drop_unused_initializers(model)

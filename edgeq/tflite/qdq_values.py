@@ -154,6 +154,10 @@ def read_real_constant(value: ir.Value, node: ir.Node) -> NDArray[Any]:
         for item in (*dequantize.inputs, None)[:3]
     )
     assert codes is not None and scale is not None, "both are required inputs"
+    if scale.size > 1:
+        shape = [1] * codes.ndim
+        shape[dequantize.attributes.get_int("axis", 1) % codes.ndim] = -1
+        scale, zero_point = scale.reshape(shape), None if zero_point is None else zero_point.reshape(shape)
     return scale * (codes - (0 if zero_point is None else zero_point))
 
 

@@ -65,6 +65,7 @@ def compare_layers(
     rows = []
     inner: dict[int, float] = {}  # bounds of tensors that ONNX has no value for: what reads them is off by them, too
     for i, operator in enumerate(graph.operators):
+        names = [graph.tensors[index].name for index in operator.outputs]
         tensor = graph.tensors[operator.outputs[0]]
         if tensor.name not in xnnpack:  # constants in float16, made float32 once
             continue
@@ -84,10 +85,12 @@ def compare_layers(
                 inner[operator.outputs[0]] = bound
             rows.append(replace(row, error=error, bound=bound))
             continue
-        base = found[operator.kind in IMPRECISE_REFERENCE]
-        difference = None if other is None else _difference(other, base)
+        base = xnnpack if operator.kind in IMPRECISE_REFERENCE else codes
+        differences = [_difference(onnx_codes[name], base[name]) for name in names if name in onnx_codes]
+        between = max(_difference(xnnpack[name], codes[name]) for name in names)
         bound = _code_bound(graph, operator)
-        rows.append(replace(row, onnx_difference=difference, xnnpack_difference=_difference(*found), bound=bound))
+        most = max(differences, default=None)
+        rows.append(replace(row, onnx_difference=most, xnnpack_difference=between, bound=bound))
     return rows
 
 

@@ -5,7 +5,15 @@ import re
 import numpy as np
 import onnx_ir as ir
 import pytest
-from int8_models import Constant, assert_int8_is_right, float_model, float_proto, run_onnxruntime, weights
+from int8_models import (
+    Constant,
+    assert_int8_is_right,
+    float_model,
+    float_proto,
+    random_samples,
+    run_onnxruntime,
+    weights,
+)
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
@@ -202,3 +210,16 @@ def test_a_trained_grid_of_another_shape_is_refused() -> None:
     model = float_model("y = Conv (x, w)", {"w": weights(4, 3, 1, 1)}, IMAGE)
     with pytest.raises(ExportError, match="layer w: the trained codes do not fit"):
         fold_model(model, {"w": trained((4, 3, 2, 2))})
+
+
+@pytest.mark.parametrize("body", ["c = Conv (x, w)", "c = Tanh (x)"])
+def test_a_batch_norm_behind_a_batch_norm_becomes_a_layer(body: str) -> None:
+    names = ", ".join(f"n{i}" for i in range(4))
+    constants = {f"n{i}": np.abs(weights(3, seed=i)) + 0.1 for i in range(4)}
+    more = f"\n d = BatchNormalization (c, {names})\n y = BatchNormalization (d, {names})"
+    model = float_model(body + more, {"w": weights(3, 3, 1, 1), **constants}, {"x": (1, 3, 6, 11)})
+    before = run_onnxruntime(model, random_samples({"x": (1, 3, 6, 11)}))[0]
+    fold_model(model, {})
+    assert "BatchNormalization" not in {node.op_type for node in model.graph}
+    after = run_onnxruntime(model, random_samples({"x": (1, 3, 6, 11)}))[0]
+    assert np.abs(after - before).max() < 0.02 * np.ptp(before)  # the weights are on grids now

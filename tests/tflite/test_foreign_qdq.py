@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from int8_models import (
     Arrays,
@@ -28,6 +29,7 @@ from edgeq.errors import ExportError, FormatError
 from edgeq.onnx_file import load_onnx
 from edgeq.posttraining import convert_file
 from edgeq.tflite.convert import Conversion
+from edgeq.tflite.qdq_values import read_real_constant
 from edgeq.tflite.read import read_file
 from edgeq.verify.litert import run
 
@@ -307,3 +309,15 @@ def test_quantized_bounds_and_fills_are_read_as_real_numbers(tmp_path: Path) -> 
     onnx.save(proto, path)
     conversion = convert_file(path, tmp_path / "model.tflite")
     assert set(kinds(conversion.graph)) <= {"CONV_2D", "MINIMUM", "TANH", "PAD", "QUANTIZE"}
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_scales_of_a_constant_operand_go_along_their_axis(axis: int) -> None:
+    codes = np.arange(2 * 3 * 3, dtype=np.int8).reshape(1, 2, 3, 3)
+    scale = np.array([0.5, 2.0, 4.0], np.float32)[: codes.shape[axis]]
+    body = f"w = DequantizeLinear <axis = {axis}> (q, s)\n y = MatMul (x, w)"
+    proto = float_proto(body, {"q": codes, "s": scale}, {"x": (1, 2, 5, 3)})
+    node = ir.from_proto(proto).graph[1]
+    assert node.inputs[1] is not None
+    shape = [-1 if i == axis else 1 for i in range(4)]
+    np.testing.assert_array_equal(read_real_constant(node.inputs[1], node), codes * scale.reshape(shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ SCORE_GRID = (1 / 256, -128)  # TFLite's quantization specification: softmax and
 TANH_GRID = (1 / 128, 0)
 INT16_GRID = (1 / 32768, 0)
 FLOAT_CLAMPS = {Bounds(0.0): "RELU", Bounds(0.0, 6.0): "RELU6", Bounds(-1.0, 1.0): "RELU_N1_TO_1"}
+ADD_RATIOS = (2**-10, 2**8)  # of input to output scale, that XNNPACK's int8 ADD takes; LiteRT's own overflows beyond
+FINER = 0.9  # below this, what the kernel rounds away would be more than a code
 
 
 def _unary(
@@ -109,11 +112,21 @@ def prelu(low: Lowering, node: ir.Node) -> None:
 
 
 def sigmoid(low: Lowering, node: ir.Node) -> None:
-    _unary(low, node, "LOGISTIC", forced=SCORE_GRID)
+    _on_fixed_grid(low, node, "LOGISTIC", SCORE_GRID, lambda x: 1 / (1 + np.exp(-x)))
 
 
 def tanh(low: Lowering, node: ir.Node) -> None:
-    _unary(low, node, "TANH", forced=TANH_GRID)
+    _on_fixed_grid(low, node, "TANH", TANH_GRID, np.tanh)
+
+
+def _on_fixed_grid(
+    low: Lowering, node: ir.Node, kind: str, grid: tuple[float, int], function: Callable[[Any], Any]
+) -> None:
+    """By TFLite's kernel, and a QUANTIZE where ONNX has another grid; by a table where that is finer."""
+    if low.dtype == "int8" and low.result_grid(node).scale[0] < FINER * grid[0]:
+        look_up(low, node, function)
+    else:
+        _unary(low, node, kind, forced=grid)
 
 
 def hard_sigmoid(low: Lowering, node: ir.Node) -> None:
@@ -122,10 +135,11 @@ def hard_sigmoid(low: Lowering, node: ir.Node) -> None:
     The sum's grid is the result's with six times the scale, so that the MUL only tells the new scale: every code stays.
     """
     alpha, beta = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
-    if abs(6 * alpha - 1) > 1e-6 or beta <= 0:
+    view, grid, name = low.view(node.inputs[0], node), low.result_grid(node), f"{node.outputs[0].name}"
+    ratio = low.grid(view.tensor).scale[0] / (6 * grid.scale[0]) if low.dtype == "int8" else 1
+    if abs(6 * alpha - 1) > 1e-6 or beta <= 0 or not ADD_RATIOS[0] <= ratio < ADD_RATIOS[1]:
         look_up(low, node, lambda x: np.clip(alpha * x + beta, 0, 1))
         return
-    view, grid, name = low.view(node.inputs[0], node), low.result_grid(node), f"{node.outputs[0].name}"
     rank = len(view.layout.tensor_shape)
     shift = low.add_number(f"{name}/beta", 6 * beta, rank, low.dtype)
     factor = low.add_number(f"{name}/alpha", 1 / 6, rank, low.dtype)
@@ -166,8 +180,8 @@ ACTIVATION = (
     Operation("Relu", "fused, or QUANTIZE, MAXIMUM", clamp),
     Operation("Clip", "fused, or QUANTIZE, MAXIMUM, MINIMUM", clamp, limits="constant bounds"),
     Operation("LeakyRelu", "LEAKY_RELU", leaky_relu),
-    Operation("Sigmoid", "LOGISTIC", sigmoid, fixed_grid=SCORE_GRID),
-    Operation("Tanh", "TANH", tanh, fixed_grid=TANH_GRID),
+    Operation("Sigmoid", "LOGISTIC or CAST, GATHER", sigmoid, fixed_grid=SCORE_GRID),
+    Operation("Tanh", "TANH or CAST, GATHER", tanh, fixed_grid=TANH_GRID),
     Operation("PRelu", "QUANTIZE, MUL, MAXIMUM or MINIMUM, or PRELU", prelu, limits="constant slopes"),
     Operation("HardSigmoid", "ADD, MUL or CAST, GATHER", hard_sigmoid),
     Operation("Exp", "EXP", exp),

@@ -152,6 +152,9 @@ def pad(low: Lowering, node: ir.Node) -> None:
         return
     order = _own_order(low, node)
     source = low.activation(node.inputs[0], node, order)
+    after = low.grid_after(node.outputs[0])
+    if after is not None:  # before it is padded: the value may lie outside of the input's grid
+        source = low.requantize(source, after, f"{node.outputs[0].name}/requantized")
     table = np.array([pads.get(axis, (0, 0)) for axis in order], np.int32)
     inputs = [source, low.add_constant(f"{node.outputs[0].name}/amounts", table)]
     layout = Layout.arranged(low.shape(node.outputs[0]), order)

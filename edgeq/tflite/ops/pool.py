@@ -25,7 +25,7 @@ def max_pool(low: Lowering, node: ir.Node) -> None:
         )
     source, window = _input(low, node)
     layout = result_layout(low, node)
-    window = _reaching(window, low.tensors[source].shape[1:3], layout.tensor_shape[1:3])
+    window = _reaching(node, window, low.tensors[source].shape[1:3], layout.tensor_shape[1:3])
     grid = low.grid(source)
     source, padding = padded(low, node, source, window, fill_lowest=True)
     options = _options(window, padding)
@@ -43,7 +43,7 @@ def average_pool(low: Lowering, node: ir.Node) -> None:
         source, _ = padded(low, node, source, window, same=False)
         window = replace(window, pads=(0, 0, 0, 0))
     given = low.tensors[source].shape[1:3]
-    window = _reaching(window, given, size)
+    window = _reaching(node, window, given, size)
     if not any(window.pads) or window.is_same((given[0], given[1])):
         options = _options(window, SAME if any(window.pads) else VALID)
         low.emit(node, "AVERAGE_POOL_2D", [source], options, layout=layout, version=2, forced=grid, fuse=True)
@@ -85,8 +85,19 @@ def _input(low: Lowering, node: ir.Node) -> tuple[int, Window]:
     return source, window
 
 
-def _reaching(window: Window, given: tuple[int, ...], result: tuple[int, ...]) -> Window:
-    """With pads as far as the last window reaches, which in ceil_mode is past ONNX's."""
+def _reaching(node: ir.Node, window: Window, given: tuple[int, ...], result: tuple[int, ...]) -> Window:
+    """With pads as far as the last window reaches, which in ceil_mode is past ONNX's.
+
+    Raises:
+        ExportError: it starts behind the input: by ONNX's shapes it is there, by PyTorch and onnxruntime it is not.
+    """
+    if any((result[i] - 1) * window.strides[i] >= given[i] + window.pads[i] for i in range(2)):
+        raise ExportError(
+            "the last window of a pool in ceil_mode holds no value of its input",
+            where=node_name(node),
+            got=f"{given[0]}x{given[1]} to {result[0]}x{result[1]}",
+            remedy="use ceil_mode 0",
+        )
     ends = [
         max(window.pads[i + 2], (result[i] - 1) * window.strides[i] + window.kernel[i] - given[i] - window.pads[i])
         for i in range(2)

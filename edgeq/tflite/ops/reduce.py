@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout
-from edgeq.tflite.lower import Lowering
+from edgeq.tflite.lower import Lowering, View
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.qdq_values import float_source, node_name, read_constant
 
@@ -42,6 +42,8 @@ def reduce_sum(low: Lowering, node: ir.Node) -> None:
     """A sum of n values is n means. The MEAN's grid is the sum's with a scale of 1/n, and a MUL by n only tells the
     new scale: every code stays what it is. (LiteRT's SUM kernels disagree: its reference is off by many codes.)"""
     axes = list(_axes(low, node))
+    if _is_nothing(low, node, axes):
+        return
     shape = low.shape(float_source(node.inputs[0], node))
     count = math.prod(shape[axis] for axis in axes)
     grid = low.result_grid(node)
@@ -65,11 +67,16 @@ def arg_max(low: Lowering, node: ir.Node) -> None:
         raise ExportError("select_last_index has no form in TFLite", where=node_name(node), wanted=0)
     value = node.outputs[0]
     axis = node.attributes.get_int("axis", 0) % len(low.shape(float_source(node.inputs[0], node)))
-    source, dimensions, layout = _reduced(low, node, [axis], keep=False)
-    if _keeps(node):  # the kernel drops the axis, which makes no difference in memory
-        layout = Layout(layout.tensor_shape, layout.factors, (*layout.axes[:axis], (), *layout.axes[axis:]))
+    source, (dimension, *more), kept = _reduced(low, node, [axis], keep=True)
+    if more:  # the kernel takes one dimension
+        plain = Layout.arranged(low.shape(float_source(node.inputs[0], node)))
+        source = low.activation(node.inputs[0], node, plain)
+        (dimension,), kept = plain.reduced([axis], keep=True) or ([0], plain)
+    axes = kept.axes if _keeps(node) else (*kept.axes[:axis], *kept.axes[axis + 1 :])
+    # The kernel drops the dimension, whether the axis is kept or not, which makes no difference in memory.
+    layout = Layout((*kept.tensor_shape[:dimension], *kept.tensor_shape[dimension + 1 :]), kept.factors, axes)
     name = f"{value.name}"
-    constant = low.add_constant(f"{name}/axis", np.array(dimensions, np.int32))
+    constant = low.add_constant(f"{name}/axis", np.array([dimension], np.int32))
     options = schema.ArgMaxOptionsT if node.op_type == "ArgMax" else schema.ArgMinOptionsT
     kind = "ARG_MAX" if node.op_type == "ArgMax" else "ARG_MIN"
     low.check_kernel(node, kind)
@@ -91,6 +98,8 @@ def _axes(low: Lowering, node: ir.Node) -> Sequence[int]:
 
 def _emit(low: Lowering, node: ir.Node, kind: str, axes: Sequence[int], *, same: bool = False) -> None:
     keep = _keeps(node)
+    if _is_nothing(low, node, axes):
+        return
     source, dimensions, layout = _reduced(low, node, axes, keep=keep)
     constant = low.add_constant(f"{node.outputs[0].name}/axes", np.array(dimensions, np.int32))
     options = schema.ReducerOptionsT(keepDims=keep)
@@ -102,6 +111,17 @@ def _keeps(node: ir.Node) -> bool:
     return node.op_type.startswith("Global") or node.attributes.get_int("keepdims", 1) == 1
 
 
+def _is_nothing(low: Lowering, node: ir.Node, axes: Sequence[int]) -> bool:
+    """Whether all the axes have size 1: then the result is the input, and has its tensor."""
+    view = low.view(node.inputs[0], node)
+    if any(view.layout.shape[axis] != 1 for axis in axes):
+        return False
+    layout = view.layout.reshaped(low.shape(node.outputs[0]))
+    assert layout is not None, "only axes of size 1 go"
+    low.pass_on(node, View(view.tensor, layout))
+    return True
+
+
 def _reduced(low: Lowering, node: ir.Node, axes: Sequence[int], *, keep: bool) -> tuple[int, list[int], Layout]:
     """The input as it lies in memory if its axes are whole, the tensor's dimensions to reduce, the result's layout."""
     view = low.view(node.inputs[0], node)
@@ -109,10 +129,8 @@ def _reduced(low: Lowering, node: ir.Node, axes: Sequence[int], *, keep: bool) -
     if reduced is None:
         layout = Layout.arranged(view.layout.shape, low.axis_order(node.inputs[0], node))
         tensor, reduced = low.activation(node.inputs[0], node, layout), layout.reduced(axes, keep=keep)
-    if reduced is None:  # all of size 1
-        raise ExportError(
-            "a reduction over axes of size 1 is not lowered", where=node_name(node), remedy="use a Squeeze instead"
-        )
+    if reduced is None:
+        raise ExportError("an index along an axis of size 1 is not lowered", where=node_name(node), remedy="it is 0")
     return tensor, *reduced
 
 

@@ -10,15 +10,25 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization
+from edgeq.tflite.model import Quantization, Tensor
 from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.ops.table import table_index
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 from edgeq.tflite.refusals import no_form
 
 __all__ = ["SELECT"]
 
+BOUNDS = {  # a > b where the code of b is less than the first one that is not below a, and so on
+    "GREATER": ("LESS", "first"),
+    "GREATER_EQUAL": ("LESS_EQUAL", "last"),
+    "LESS": ("GREATER", "last"),
+    "LESS_EQUAL": ("GREATER_EQUAL", "first"),
+    "EQUAL": ("EQUAL", "equal"),
+}
+KERNEL_SCALES = (1 / 128, 1.0)
 Comparison = Callable[[Any, Any], Any]
 PLAIN = {ir.DataType.BOOL: "bool", ir.DataType.INT32: "int32", ir.DataType.INT64: "int64"}
 REAL = {"int8", "int16", "float32"}
@@ -34,7 +44,8 @@ CODES = {
 
 def _comparison(kind: str, holds: Comparison) -> Callable[[Lowering, ir.Node], None]:
     def lower(low: Lowering, node: ir.Node) -> None:
-        """Of two activations the codes, on the grid of the first; of one and a number its code with a bound."""
+        """Of two activations on one grid the codes, on two grids the second's with a bound that the first's code gives;
+        of one and a number its code with a bound."""
         sources = [float_source(value, node) for value in node.inputs]
         real = [slot for slot, source in enumerate(sources) if not is_constant(source)]
         if not real or sources[real[0]].dtype not in (None, ir.DataType.FLOAT):
@@ -43,14 +54,58 @@ def _comparison(kind: str, holds: Comparison) -> Callable[[Lowering, ir.Node], N
             _compare_number(low, node, kind, real[0], holds)
             return
         (first, second), layout = broadcast_operands(low, node)
-        grid = low.grid(first)
-        if not grid.is_float and not grid.same_grid(low.grid(second)):
-            low.notes.append(f"{node_name(node)} compares on the grid of {sources[0].name}: close values may be equal")
-            second = low.requantize(second, grid, f"{node.outputs[0].name}/second")
-        result = low.define_plain(node.outputs[0], "bool", layout)
-        low.add_operator(kind, [first, second], [result], OPTIONS[kind](), version=2)
+        if low.dtype != "int8":
+            result = low.define_plain(node.outputs[0], "bool", layout)
+            low.add_operator(kind, [first, second], [result], OPTIONS[kind](), version=2)
+        elif low.grid(first).same_grid(low.grid(second)):
+            _compare(low, node, kind, [first, second], layout)
+        else:
+            _compare_grids(low, node, kind, first, second, layout)
 
     return lower
+
+
+def _compare_grids(low: Lowering, node: ir.Node, kind: str, first: int, second: int, layout: Layout) -> None:
+    """Exactly: a table has for each code of the first the code of the second from which on the answer is another."""
+    codes = np.arange(256, dtype=np.uint8).view(np.int8)
+    values = [np.float32(g.scale[0]) * (np.sort(codes) - g.zero_point[0]).astype(np.float32)
+              for g in (low.grid(first), low.grid(second))]  # fmt: skip
+    turned, side = BOUNDS[kind]
+    bounds = np.searchsorted(values[1], values[0], "left") - 128
+    last = np.searchsorted(values[1], values[0], "right") - 1 - 128
+    if side == "last":
+        bounds = last
+    elif side == "equal":
+        bounds = np.where(bounds == last, bounds, 256)  # no code at all
+    name = f"{node.outputs[0].name}"
+    table = low.add_constant(f"{name}/bounds", bounds[codes.astype(np.int32) + 128].astype(np.int32))
+    found = low.add_tensor(Tensor(f"{name}/bound", low.tensors[first].shape, "int32"))
+    index = table_index(low, first, f"{name}/first")
+    low.add_operator("GATHER", [table, index], [found], schema.GatherOptionsT(axis=0), version=2)
+    result = low.define_plain(node.outputs[0], "bool", layout)
+    low.add_operator(turned, [_integers(low, node, second), found], [result], OPTIONS[turned](), version=2)
+
+
+def _compare(low: Lowering, node: ir.Node, kind: str, operands: list[int], layout: Layout) -> None:
+    """Of two tensors on one grid: as int8 where the kernel tells all codes apart, else as the integers that they are.
+
+    The kernel multiplies 256 codes by the scale, which it stops at if that is 1 or more, and rounds: below 1/256,
+    different codes become equal (LiteRT's comparisons.cc).
+    """
+    if not KERNEL_SCALES[0] <= low.grid(operands[0]).scale[0] < KERNEL_SCALES[1]:
+        operands = [_integers(low, node, tensor) for tensor in operands]
+    result = low.define_plain(node.outputs[0], "bool", layout)
+    low.add_operator(kind, operands, [result], OPTIONS[kind](), version=2)
+
+
+def _integers(low: Lowering, node: ir.Node, tensor: int) -> int:
+    """The codes of an int8 tensor as int32."""
+    given = low.tensors[tensor]
+    if given.data is not None:
+        return low.add_constant(f"{given.name}/int32", given.data.astype(np.int32))
+    result = low.add_tensor(Tensor(f"{node.outputs[0].name}/int32", given.shape, "int32"))
+    low.add_operator("CAST", [tensor], [result], schema.CastOptionsT(CODES["int8"], CODES["int32"]))
+    return result
 
 
 def _compare_number(low: Lowering, node: ir.Node, kind: str, slot: int, holds: Comparison) -> None:
@@ -87,8 +142,7 @@ def _compare_number(low: Lowering, node: ir.Node, kind: str, slot: int, holds: C
         kind, bound = "EQUAL", int(true[0])
     limit = np.full([1] * len(view.layout.tensor_shape), bound, np.int8)
     second = low.add_constant(f"{node.outputs[0].name}/bound", limit, grid)
-    result = low.define_plain(node.outputs[0], "bool", view.layout)
-    low.add_operator(kind, [view.tensor, second], [result], OPTIONS[kind](), version=2)
+    _compare(low, node, kind, [view.tensor, second], view.layout)
 
 
 def _logical(kind: str, options: Callable[[], object], operands: int) -> Callable[[Lowering, ir.Node], None]:

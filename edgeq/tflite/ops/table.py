@@ -21,7 +21,7 @@ from edgeq.tflite.model import Quantization, Tensor
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.refusals import no_form
 
-__all__ = ["TABLE", "look_up", "table_codes"]
+__all__ = ["TABLE", "look_up", "table_codes", "table_index"]
 
 Reals = NDArray[np.float64]
 Function = Callable[[Reals], Reals]
@@ -35,13 +35,19 @@ def look_up(low: Lowering, node: ir.Node, function: Function, *, source: View | 
     grid = low.result_grid(node)
     table = table_codes(function, low.grid(view.tensor), grid)
     name = str(node.outputs[0].name)
-    shape = low.tensors[view.tensor].shape
     constant = low.add_constant(f"{name}/table", table, grid)
+    index = table_index(low, view.tensor, name)
+    low.emit(node, "GATHER", [constant, index], schema.GatherOptionsT(axis=0), layout=view.layout, version=2)
+
+
+def table_index(low: Lowering, tensor: int, name: str) -> int:
+    """The int32 tensor of a tensor's codes as indices of such a table."""
+    shape = low.tensors[tensor].shape
     byte, index = (low.add_tensor(Tensor(f"{name}/{word}", shape, word)) for word in ("uint8", "int32"))
     kinds = schema.TensorType
-    low.add_operator("CAST", [view.tensor], [byte], schema.CastOptionsT(kinds.INT8, kinds.UINT8))
+    low.add_operator("CAST", [tensor], [byte], schema.CastOptionsT(kinds.INT8, kinds.UINT8))
     low.add_operator("CAST", [byte], [index], schema.CastOptionsT(kinds.UINT8, kinds.INT32))
-    low.emit(node, "GATHER", [constant, index], schema.GatherOptionsT(axis=0), layout=view.layout, version=2)
+    return index
 
 
 def table_codes(function: Function, source: Quantization, result: Quantization) -> NDArray[np.int8]:
