@@ -238,6 +238,8 @@ def _checked(node: ir.Node, name: str) -> tuple[NDArray[np.float32], NDArray[np.
     constant = _constant(bias)
     if bias is not None and constant is None:
         raise ExportError("the bias is computed, not stored", where=f"layer {name}")
+    if constant is not None and constant.size not in (1, outputs):
+        raise ExportError("the bias has no value an output", where=f"layer {name}", got=constant.shape, wanted=outputs)
     given = np.zeros(outputs, np.float32) if constant is None else np.broadcast_to(constant.ravel(), (outputs,))
     if not np.isfinite(given).all():
         raise ExportError("the bias has values that are NaN or infinite", where=f"layer {name}")
