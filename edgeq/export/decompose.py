@@ -45,7 +45,7 @@ def _layer_normalization(model: ir.Model, node: ir.Node) -> None:
     shape = None if source is None or source.shape is None else list(source.shape)
     if source is None or shape is None or not all(isinstance(size, int) for size in shape):
         raise ExportError("has an input whose shape is not fixed", where=f"node {node.name}", got=shape)
-    if any(value.uses() for value in node.outputs[1:]):
+    if any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
         raise ExportError("its mean and deviation are read by others", where=f"node {node.name}")
     sizes = [int(str(size)) for size in shape]
     axis = node.attributes.get_int("axis", -1) % len(sizes)
