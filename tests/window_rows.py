@@ -86,12 +86,18 @@ def batch_norm(draft: Draft, x: Value) -> None:
 
 def max_pool(draft: Draft, x: Value) -> None:
     window = _window(draft, x.shape[2:], most=3)
-    draft.one("MaxPool", [x], **window, **_padding(draft, window), ceil_mode=draft.integer(0, 1))
+    draft.one("MaxPool", [x], **window, **_padding(draft, window), ceil_mode=_ceil(draft, window))
+
+
+def _ceil(draft: Draft, window: dict[str, list[int]]) -> int:
+    """Not for windows apart: onnx has a last one behind the input, which onnxruntime stops at."""
+    together = all(k >= s for k, s in zip(window["kernel_shape"], window["strides"], strict=True))
+    return draft.integer(0, int(together))
 
 
 def average_pool(draft: Draft, x: Value) -> None:
     window = _window(draft, x.shape[2:], most=3)
-    counted, ceil = draft.integer(0, 1), draft.integer(0, 1)
+    counted, ceil = draft.integer(0, 1), _ceil(draft, window)
     padding = _padding(draft, window)
     if not counted and "pads" in padding:  # what the table's limits leave
         halves = [(k - 1) // 2 for k in window["kernel_shape"]]
