@@ -23,7 +23,10 @@ source_suffix = {".md": "markdown"}
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|contextlib|lightning|np|nn|numpy|onnx|onnx_ir|pathlib|torch|typing)\..*"),
-    ("py:.*", r"edgeq\.(bench|cost_table|export|modes|tflite|train|verify\.floats)\b.*"),  # inner modules, not on the API's page
+    (
+        "py:.*",
+        r"edgeq\.(bench|cost_table|export|modes|tflite|train|verify\.floats)\b.*",
+    ),  # inner modules, not on the API's page
     ("py:.*", r"edgeq\.(\w+\.)*_\w+"),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeq.errors import FormatError, RecipeError
-from edgeq.recipe import table_to_dataclass
+from edgeq.strict_toml import table_to_dataclass
 
 __all__ = ["from_table", "read_json"]
 

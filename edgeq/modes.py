@@ -168,7 +168,7 @@ def plan_from_options(
     Raises:
         RecipeError: an unknown mode or key, or bits that have no grid.
     """
-    from edgeq.recipe import table_to_dataclass
+    from edgeq.strict_toml import table_to_dataclass
 
     choices = {}
     for pattern, given in (layers or {}).items():

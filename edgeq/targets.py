@@ -14,8 +14,8 @@ from typing import Literal, get_args
 
 from edgeq.cost_table import Cost, Pipeline, check_costs, check_interval
 from edgeq.errors import RecipeError
-from edgeq.recipe import read_toml, table_to_dataclass
 from edgeq.resources import data_names, find_data_file
+from edgeq.strict_toml import read_toml, table_to_dataclass
 
 __all__ = [
     "Arch",

@@ -22,7 +22,8 @@ import edgeq
 from edgeq import errors
 from edgeq.calibrate import CalibrationRecipe
 from edgeq.cli.main import INTERRUPTED
-from edgeq.recipe import Recipe, _toml_value, recipe_from_dict, table_to_dataclass
+from edgeq.recipe import Recipe, recipe_from_dict
+from edgeq.strict_toml import table_to_dataclass, toml_value
 
 REMEDY = "run: python tests/test_docs.py"
 
@@ -174,7 +175,7 @@ def recipe_tables() -> str:
         for item in dataclasses.fields(value):
             default = getattr(value, item.name)
             if not dataclasses.is_dataclass(default):
-                shown = "" if default is None else f"`{_toml_value(default)}` "
+                shown = "" if default is None else f"`{toml_value(default)}` "
                 lines.append(f"| `{part + '.' if part else ''}{item.name}` | {shown}| {texts[item.name]} |")
     return "\n".join(lines) + "\n"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeq.errors import RecipeError
-from edgeq.recipe import read_toml, table_to_dataclass
 from edgeq.resources import find_data_file
+from edgeq.strict_toml import read_toml, table_to_dataclass
 
 __all__ = ["CalibrationRecipe", "load_calibration"]
 

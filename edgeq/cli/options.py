@@ -143,7 +143,8 @@ def recipe_from_options(recipe_file: Path | None, options: dict[str, Any]) -> Re
         RecipeError: a key or value that cannot be used.
     """
     from edgeq.errors import RecipeError
-    from edgeq.recipe import read_toml, recipe_from_dict
+    from edgeq.recipe import recipe_from_dict
+    from edgeq.strict_toml import read_toml
 
     given = {FIELDS[name]: value for name, value in options.items() if value is not None}
     where = " and ".join([*([str(recipe_file)] if recipe_file else []), *(["the command line"] if given else [])])

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
+from edgeq.export.batch_norm import BatchNorm, array_of, constant_of, following_norm, norm_parameters, present
 from edgeq.export.layer_parts import (
     along_outputs,
     bias_place,
@@ -28,7 +29,6 @@ from edgeq.grid import Grid, QuantizedWeight, quantize_weight
 
 __all__ = [
     "TRANSPOSED",
-    "BatchNorm",
     "FoldedLayer",
     "drop_unused_initializers",
     "fold_batch_norm",
@@ -43,43 +43,6 @@ AXIS_2 = "edgeq.axis_2"
 
 
 GridOf = Callable[[str], Grid | None]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchNorm:
-    """An inference batch norm.
-
-    Attributes:
-        gamma, beta, mean, variance: float32 [O].
-        epsilon: added to the variance.
-    """
-
-    gamma: NDArray[np.float32]
-    beta: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    variance: NDArray[np.float32]
-    epsilon: float
-
-    def factor(self, name: str) -> NDArray[np.float64]:
-        """gamma / sqrt(variance + epsilon), float64 [O].
-
-        Raises:
-            ExportError: a parameter is not finite or a variance is negative; names the layer and channel.
-        """
-        for word in ("gamma", "beta", "mean", "variance"):
-            values = getattr(self, word)
-            bad = np.flatnonzero(~np.isfinite(values) | ((values < 0) & (word == "variance")))
-            if bad.size:
-                raise ExportError(
-                    f"the batch norm's {word} of channel {bad[0]} cannot be used",
-                    where=f"layer {name}",
-                    got=values[bad[0]],
-                    wanted="a finite number" if word != "variance" else "a finite number, 0 or more",
-                )
-        factor: NDArray[np.float64] = self.gamma.astype(np.float64) / np.sqrt(
-            self.variance.astype(np.float64) + self.epsilon
-        )
-        return factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +110,8 @@ def fold_model(
     for node in list(model.graph):
         if has_weights(node):
             _own_weight(model, node)
-            stored = _value(node.inputs[1])
-            norm, grid = _following_norm(node), grid_of(layer_name(node))
+            stored = present(node.inputs[1])
+            norm, grid = following_norm(node), grid_of(layer_name(node))
             if grid is None and parameter_of(stored) not in weights:
                 _fold_float(model, node, norm)
                 continue
@@ -177,8 +140,8 @@ def fold_untrained(model: ir.Model, trained: Container[str]) -> None:
     for node in list(model.graph):
         if has_weights(node):
             _own_weight(model, node)
-            if parameter_of(_value(node.inputs[1])) not in trained:
-                _fold_float(model, node, _following_norm(node))
+            if parameter_of(present(node.inputs[1])) not in trained:
+                _fold_float(model, node, following_norm(node))
     drop_unused_initializers(model)
 
 
@@ -191,11 +154,11 @@ def drop_unused_initializers(model: ir.Model) -> None:
 
 def _fold_float(model: ir.Model, node: ir.Node, norm: ir.Node | None) -> None:
     """A layer whose weights stay float: its batch norm goes into them and its bias, computed in float64."""
-    stored, axis = _value(node.inputs[1]), output_axis(node)
+    stored, axis = present(node.inputs[1]), output_axis(node)
     values, bias = _checked(node, str(stored.name).removesuffix(".weight"))
     if norm is None:
         return
-    parameters = _norm_parameters(norm)
+    parameters = norm_parameters(norm)
     factor = parameters.factor(str(stored.name).removesuffix(".weight"))
     scaled = values.astype(np.float64) * along_outputs(factor, values.ndim, axis)
     bias = ((bias.astype(np.float64) - parameters.mean) * factor + parameters.beta).astype(np.float32)
@@ -206,7 +169,7 @@ def _fold_float(model: ir.Model, node: ir.Node, norm: ir.Node | None) -> None:
 
 def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> FoldedLayer:
     """The layer of a node before the fold, on its trained grid or on one of its own."""
-    stored = _value(node.inputs[1])
+    stored = present(node.inputs[1])
     name = str(stored.name).removesuffix(".weight")
     values, given = _checked(node, name)
     if trained is not None and TRANSPOSED in stored.metadata_props:
@@ -226,7 +189,7 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
 
 def _checked(node: ir.Node, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A layer's weight and its bias [O], which are finite."""
-    values, axis = _array(_value(node.inputs[1])), output_axis(node)
+    values, axis = array_of(present(node.inputs[1])), output_axis(node)
     if not np.isfinite(values).all():
         bad = int(values.size - np.isfinite(values).sum())
         raise ExportError(
@@ -235,7 +198,7 @@ def _checked(node: ir.Node, name: str) -> tuple[NDArray[np.float32], NDArray[np.
     outputs = values.shape[axis] * step_repeats(node)
     place = bias_place(node)
     bias = None if place is None else place[0].inputs[place[1]]
-    constant = _constant(bias)
+    constant = constant_of(bias)
     if bias is not None and constant is None:
         raise ExportError("the bias is computed, not stored", where=f"layer {name}")
     if constant is not None and constant.size not in (1, outputs):
@@ -255,13 +218,13 @@ def _rounded(values: NDArray[np.float32], axis: int, grid: Grid, name: str) -> Q
 
 def _fold_node(node: ir.Node, norm: ir.Node, layer: FoldedLayer, trained: bool, grid: Grid) -> FoldedLayer:
     """Fold one batch norm; a weight without a trained grid is folded in float and rounded after."""
-    name = str(_value(node.inputs[1]).name).removesuffix(".weight")
-    parameters = _norm_parameters(norm)
+    name = str(present(node.inputs[1]).name).removesuffix(".weight")
+    parameters = norm_parameters(norm)
     if trained:
         layer = fold_batch_norm(layer, parameters, name=name)
     else:
         factor = parameters.factor(name)
-        values = _array(_value(node.inputs[1])).astype(np.float64)
+        values = array_of(present(node.inputs[1])).astype(np.float64)
         values = values * along_outputs(factor, values.ndim, layer.axis)
         bias = (layer.bias.astype(np.float64) - parameters.mean) * factor + parameters.beta
         weight = _rounded(values.astype(np.float32), layer.axis, grid, name)
@@ -282,7 +245,7 @@ def _replace_output(norm: ir.Node, node: ir.Node) -> None:
 
 def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
     """Write ``codes * step`` and the bias into the graph."""
-    stored = _value(node.inputs[1])
+    stored = present(node.inputs[1])
     codes, name = layer.weight.codes, str(stored.name)
     step = along_outputs(layer.weight.step, codes.ndim, layer.axis)
     # Made when it is asked for: the floats are four times the size of the codes, and only calibration reads them.
@@ -298,7 +261,7 @@ def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:
 def _store_bias(model: ir.Model, node: ir.Node, bias: NDArray[np.float32]) -> None:
     if node.op_type == "MatMul":  # has no batch norm: the bias in the Add behind it stays
         return
-    stem = str(_value(node.inputs[1]).name).removesuffix(".weight")
+    stem = str(present(node.inputs[1]).name).removesuffix(".weight")
     old = node.inputs[2] if len(node.inputs) > 2 else None
     if old is not None and len(old.uses()) == 1:
         node.replace_input_with(2, None)
@@ -310,9 +273,9 @@ def _store_bias(model: ir.Model, node: ir.Node, bias: NDArray[np.float32]) -> No
 
 def _own_weight(model: ir.Model, node: ir.Node) -> None:
     """A weight that two nodes share gets a copy each: their batch norms may differ."""
-    stored = _value(node.inputs[1])
+    stored = present(node.inputs[1])
     if len(stored.uses()) > 1:
-        copy = _initializer(model, str(stored.name), _array(stored))
+        copy = _initializer(model, str(stored.name), array_of(stored))
         copy.metadata_props.update({key: value for key, value in stored.metadata_props.items() if key == TRANSPOSED})
         node.replace_input_with(1, copy)
 
@@ -332,7 +295,7 @@ def _initializer(model: ir.Model, name: str, data: NDArray[np.float32]) -> ir.Va
 def _depthwise(model: ir.Model, norm: ir.Node) -> tuple[str, FoldedLayer]:
     """A batch norm of its own as a depthwise 1x1 convolution: codes +-127, the factor in the steps, exactly."""
     name = norm.name or str(norm.outputs[0].name)
-    parameters = _norm_parameters(norm)
+    parameters = norm_parameters(norm)
     source, shape = norm.inputs[0], norm.inputs[0].shape if norm.inputs[0] is not None else None
     if shape is None or len(shape) not in (2, 3, 4):
         raise ExportError(
@@ -376,46 +339,3 @@ def _axis_2(model: ir.Model) -> ir.Value:
     axes.const_value = ir.tensor(np.array([2], np.int64), name=AXIS_2)
     model.graph.register_initializer(axes)
     return axes
-
-
-def _following_norm(node: ir.Node) -> ir.Node | None:
-    """The batch norm that alone reads a node's output."""
-    value = node.outputs[0]
-    uses = list(value.uses())
-    if len(uses) == 1 and uses[0][0].op_type == "BatchNormalization" and not value.is_graph_output():
-        norm = uses[0][0]
-        return norm if _feeder(norm) is node else None
-    return None
-
-
-def _feeder(norm: ir.Node) -> ir.Node | None:
-    """The convolution or Gemm with constant weights that a batch norm can be folded into."""
-    source = norm.inputs[0]
-    node = source.producer() if source is not None else None
-    if node is None or source is None or node.op_type not in ("Conv", "ConvTranspose", "Gemm"):
-        return None
-    if step_repeats(node) != 1:
-        return None  # a step is shared by a channel of each group
-    alone = len(source.uses()) == 1 and not source.is_graph_output()
-    return node if alone and _constant(node.inputs[1]) is not None else None
-
-
-def _norm_parameters(norm: ir.Node) -> BatchNorm:
-    gamma, beta, mean, variance = (_array(_value(norm.inputs[i])) for i in range(1, 5))
-    return BatchNorm(gamma, beta, mean, variance, norm.attributes.get_float("epsilon", 1e-5))
-
-
-def _value(value: ir.Value | None) -> ir.Value:
-    assert value is not None, "the input was checked to be there"
-    return value
-
-
-def _constant(value: ir.Value | None) -> NDArray[np.float32] | None:
-    return None if value is None or value.const_value is None else np.asarray(value.const_value.numpy(), np.float32)
-
-
-def _array(value: ir.Value) -> NDArray[np.float32]:
-    constant = _constant(value)
-    if constant is None:
-        raise ExportError("a parameter is computed, not stored", where=f"value {value.name}")
-    return constant

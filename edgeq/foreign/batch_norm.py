@@ -8,7 +8,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.export.fold import BatchNorm
+from edgeq.export.batch_norm import BatchNorm
 from edgeq.foreign.editor import DEQUANTIZE, Editor, dequantizer
 from edgeq.tflite.qdq_values import node_name, read_real_constant, read_weight
 

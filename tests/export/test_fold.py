@@ -17,7 +17,8 @@ from int8_models import (
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.export.fold import BatchNorm, FoldedLayer, fold_batch_norm, fold_model
+from edgeq.export.batch_norm import BatchNorm
+from edgeq.export.fold import FoldedLayer, fold_batch_norm, fold_model
 from edgeq.grid import Grid, QuantizedWeight, quantize_weight
 
 IMAGE = {"x": (1, 3, 5, 7)}
