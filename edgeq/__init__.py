@@ -14,7 +14,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeq.api import bench, build, convert, export, inspect, quantize, report, train, verify
+    from edgeq.api import bench, build, convert, export, inspect, quantize, report, sensitivity, train, verify
     from edgeq.bench.artifact import BenchRequest, BenchResult
     from edgeq.display.summary import Result
     from edgeq.errors import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from edgeq.grid import Grid, QuantizedWeight
     from edgeq.inspection import Inspection
+    from edgeq.layer_costs import Sensitivity
     from edgeq.posttraining import ExportRequest
     from edgeq.progress import Progress
     from edgeq.recipe import (
@@ -76,6 +77,7 @@ _HOMES = MappingProxyType(
         "RegularizerRecipe": "recipe",
         "ReportResult": "results",
         "Result": "display.summary",
+        "Sensitivity": "layer_costs",
         "Target": "targets",
         "TrainRecipe": "recipe",
         "TrainingResult": "results",
@@ -93,6 +95,7 @@ _HOMES = MappingProxyType(
         "quantize": "api",
         "report": "api",
         "save_grid": "snap",
+        "sensitivity": "api",
         "snap": "snap",
         "train": "api",
         "verify": "api",
@@ -127,6 +130,7 @@ __all__ = [
     "RegularizerRecipe",
     "ReportResult",
     "Result",
+    "Sensitivity",
     "Target",
     "TrainRecipe",
     "TrainingResult",
@@ -145,6 +149,7 @@ __all__ = [
     "quantize",
     "report",
     "save_grid",
+    "sensitivity",
     "snap",
     "train",
     "verify",

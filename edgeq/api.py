@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from edgeq.bench.result import Emulation
     from edgeq.grid import QuantizedWeight
     from edgeq.inspection import Inspection
+    from edgeq.layer_costs import Sensitivity
     from edgeq.posttraining import CalibrationData, ExportRequest
     from edgeq.targets import Target
 
-__all__ = ["bench", "build", "convert", "export", "inspect", "quantize", "report", "train", "verify"]
+__all__ = ["bench", "build", "convert", "export", "inspect", "quantize", "report", "sensitivity", "train", "verify"]
 
 
 def build(
@@ -327,6 +328,60 @@ def inspect(file: str | Path) -> Inspection:
     from edgeq.inspection import inspect_file
 
     return inspect_file(Path(file))
+
+
+def sensitivity(
+    source: str | Path | onnx.ModelProto,
+    *,
+    data: str | Path | None = None,
+    calibration_data: CalibrationData | None = None,
+    calibration: str | None = None,
+    bits: int | None = None,
+    samples: int = 128,
+    progress: ProgressLike = None,
+) -> Sensitivity:
+    """Which layer costs how much: one layer quantized at a time, and all but one: ``edgeq sensitivity``.
+
+    Args:
+        source: a build's folder, measured with its codes and test images; or a float .onnx file or model, rounded as
+            :func:`quantize` does.
+        data: labelled images, as :func:`build` takes them; of a build, where they are now.
+        calibration_data: of a model without labelled data, as for :func:`quantize`.
+        calibration: of a model, a recipe by name or file; None for ``minmax``.
+        bits: of a model's weights; None for 8.
+        samples: how many are run through each variant, at most.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
+
+    Returns:
+        A row a layer, the costliest first.
+
+    Raises:
+        RecipeError: an option that this source has no use for, or data missing.
+        EdgeqError: FormatError, DataError or ExportError, with the file or node at fault.
+    """
+    from edgeq.errors import RecipeError
+    from edgeq.grid import Grid
+    from edgeq.layer_costs import build_sensitivity, model_sensitivity
+    from edgeq.posttraining import ExportRequest
+
+    given = {"--calibration-data": calibration_data, "--calibration": calibration, "--bits": bits}
+    place = None if data is None else str(data)
+    with resolve_progress(progress) as shown:
+        if isinstance(source, str | Path) and Path(source).is_dir():
+            if used := [name for name, value in given.items() if value is not None]:
+                raise RecipeError("a build has its own", where=source, got=", ".join(used), remedy="leave it out")
+            return build_sensitivity(Path(source), data=place, samples=samples, progress=shown)
+        if (data is None) == (calibration_data is None):
+            raise RecipeError(
+                "a model needs data", where="sensitivity", got="both" if data is not None else "none",
+                wanted="--data (labelled images) or --calibration-data",
+            )  # fmt: skip
+        request = ExportRequest(
+            "" if calibration_data is None else calibration_data,
+            calibration=calibration or "minmax",
+            grid=Grid(bits or 8),
+        )
+        return model_sensitivity(_path_or_model(source), request, data=place, samples=samples, progress=shown)
 
 
 def _recipe(recipe: Recipe | str | Path | None) -> Recipe:

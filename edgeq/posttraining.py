@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgeq.tflite.convert import Conversion, Interface
     from edgeq.verify import LayerParity
 
-__all__ = ["CalibrationData", "ExportRequest", "convert_file", "export_module", "quantize_file"]
+__all__ = ["CalibrationData", "ExportRequest", "convert_file", "export_module", "input_samples", "quantize_file"]
 
 OUTPUTS = ("model.tflite", "model.onnx", "grid.safetensors")
 PARITY_SAMPLES = 4
@@ -173,7 +173,7 @@ def convert_file(
     ranges = None
     if calibration_data is not None:
         recipe, shown = load_calibration(calibration), progress or Silent()
-        samples, _ = _samples(model, ExportRequest(calibration_data), recipe, shown)
+        samples, _ = input_samples(model, ExportRequest(calibration_data), recipe, shown)
 
         def ranges() -> dict[str, tuple[float, float]]:
             return calibrate(model, samples, recipe, progress=shown)
@@ -248,7 +248,7 @@ def _quantize(
 
     calibration = load_calibration(request.calibration)
     with clock.stage("data", "Calibration set"):
-        samples, images = _samples(model, request, calibration, clock.progress)
+        samples, images = input_samples(model, request, calibration, clock.progress)
     plan = request.plan
     default = "uint8" if images and plan.mode.name == "int8" else plan.mode.ends[0]
     io = cast("Interface", request.io or default)
@@ -307,7 +307,7 @@ def _all_weights(trained: Mapping[str, QuantizedWeight], artifact: Artifact) -> 
     return weights
 
 
-def _samples(
+def input_samples(
     model: ir.Model, request: ExportRequest, calibration: CalibrationRecipe, progress: Progress
 ) -> tuple[Samples, bool]:
     """The calibration set by input name, and whether it is images."""

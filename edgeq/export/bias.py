@@ -22,7 +22,7 @@ from edgeq.export.channels import INT32_MAX
 from edgeq.export.layer_parts import LAYERS, has_weights, parameter_of
 from edgeq.onnx_session import open_session
 
-__all__ = ["correct_biases", "float_parameters", "with_floats"]
+__all__ = ["BiasedLayer", "biased_layers", "correct_biases", "float_parameters", "with_floats"]
 
 KEPT_BYTES = 256 << 20  # activations held at a time; fewer samples where they take more
 INPUT_SUFFIX = "_QuantizeLinear_Input"
@@ -48,7 +48,7 @@ def with_floats(model: ir.Model, floats: Mapping[str, ir.TensorProtocol]) -> ir.
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class BiasedLayer:
     """A layer of a QDQ model whose bias is int32.
 
     Attributes:
@@ -78,7 +78,7 @@ def correct_biases(qdq: ir.Model, reference: ir.Model, samples: Samples) -> None
         reference: the float model it was made from, with the same names.
         samples: the calibration set; the first ones, if the activations of all would take more than 256 MB.
     """
-    layers = _layers(qdq)
+    layers = biased_layers(qdq)
     borders = _borders(layers, [str(value.name) for value in qdq.graph.inputs])
     used = {name: array[: _count(layers, borders)] for name, array in samples.items()}
     wanted = channel_means(reference, used, {layer.name: layer.axis for layer in layers})
@@ -95,12 +95,13 @@ def correct_biases(qdq: ir.Model, reference: ir.Model, samples: Samples) -> None
                 del feed[key]
 
 
-def _correct(layer: _Layer, shift: NDArray[np.float64]) -> NDArray[np.float32]:
+def _correct(layer: BiasedLayer, shift: NDArray[np.float64]) -> NDArray[np.float32]:
     """Move a bias by whole codes, and say by how much that is."""
     assert layer.codes.const_value is not None
-    codes = layer.codes.const_value.numpy().astype(np.float64)
+    stored = layer.codes.const_value.numpy()
+    codes = stored.astype(np.float64)
     corrected = np.clip(np.rint(codes + shift / layer.scale), -INT32_MAX, INT32_MAX)
-    layer.codes.const_value = ir.tensor(corrected.astype(np.int32), name=layer.codes.name)
+    layer.codes.const_value = ir.tensor(corrected.astype(stored.dtype), name=layer.codes.name)
     moved: NDArray[np.float32] = ((corrected - codes) * layer.scale).astype(np.float32)
     return moved
 
@@ -111,7 +112,8 @@ def _shaped(values: NDArray[np.float32], ndim: int, axis: int) -> NDArray[np.flo
     return values.reshape(shape)
 
 
-def _layers(qdq: ir.Model) -> list[_Layer]:
+def biased_layers(qdq: ir.Model) -> list[BiasedLayer]:
+    """The layers of a QDQ model whose bias is integer, in order."""
     found = []
     for node in qdq.graph:
         if node.op_type not in LAYERS or (place := _bias(node)) is None:
@@ -127,7 +129,7 @@ def _layers(qdq: ir.Model) -> list[_Layer]:
         if codes is None or scale is None or scale.const_value is None or codes.const_value is None or reads is None:
             continue
         values = np.atleast_1d(scale.const_value.numpy()).astype(np.float64)
-        found.append(_Layer(reads, holder.outputs[0], codes, values, -1 if node.op_type == "MatMul" else 1))
+        found.append(BiasedLayer(reads, holder.outputs[0], codes, values, -1 if node.op_type == "MatMul" else 1))
     return found
 
 
@@ -146,7 +148,7 @@ def _bias(node: ir.Node) -> tuple[ir.Node, int] | None:
     return (add, 1 - slot) if constant is not None and constant.dtype == ir.DataType.INT32 else None
 
 
-def _borders(layers: Sequence[_Layer], inputs: Sequence[str]) -> list[dict[str, ir.Value]]:
+def _borders(layers: Sequence[BiasedLayer], inputs: Sequence[str]) -> list[dict[str, ir.Value]]:
     """Before each layer, the values known by then that it is computed from."""
     known, borders = set(inputs), []
     for layer in layers:
@@ -172,7 +174,7 @@ def _last_reads(borders: Sequence[Mapping[str, ir.Value]]) -> dict[str, int]:
     return {name: i for i, border in enumerate(borders) for name in border}
 
 
-def _count(layers: Sequence[_Layer], borders: Sequence[Mapping[str, ir.Value]]) -> int:
+def _count(layers: Sequence[BiasedLayer], borders: Sequence[Mapping[str, ir.Value]]) -> int:
     """How many samples' activations fit the memory set aside for them."""
     last, held, most = _last_reads(borders), 0, 1
     ends: dict[int, int] = {}
