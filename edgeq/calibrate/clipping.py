@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["entropy_range", "least_squares_range", "percentile_range"]
+__all__ = ["least_squares_range", "percentile_range"]
 
 LEVELS = 255
 CANDIDATES = 64
@@ -29,44 +29,6 @@ def percentile_range(counts: Counts, edges: Edges, least: float, most: float, pe
     last = int(np.searchsorted(below, below[-1] - cut, side="left"))
     last = min(last, len(counts) - 1)
     return max(float(edges[min(first, last)]), least), min(float(edges[last + 1]), most)
-
-
-def entropy_range(counts: Counts, edges: Edges, least: float, most: float) -> tuple[float, float]:
-    """The symmetric clipping with the least Kullback-Leibler divergence between the values and 255 levels of them.
-
-    Args:
-        counts, edges, least, most: as for :func:`percentile_range`.
-
-    Source: Migacz 2017, "8-bit inference with TensorRT".
-    """
-    best, kept, previous = np.inf, (least, most), (0, 0)
-    for size in np.linspace(1 / CANDIDATES, 1, CANDIDATES) * max(abs(least), abs(most)):
-        start, end = np.searchsorted(edges, [-size, size]) if size < max(-least, most) else (0, len(counts))
-        start, end = max(int(start), 0), min(int(end), len(counts))
-        if end - start < min(LEVELS, len(counts)) or (start, end) == previous:
-            continue
-        previous = (start, end)
-        if (divergence := _divergence(counts, start, end)) < best:
-            best = divergence
-            kept = max(float(edges[start]), least), min(float(edges[end]), most)
-    return kept
-
-
-def _divergence(counts: Counts, start: int, end: int) -> float:
-    """Of the bins from start to end, what is clipped added at their ends, from their merging into levels."""
-    inside = counts[start:end].astype(np.float64)
-    level = np.arange(len(inside)) * LEVELS // max(len(inside), LEVELS)
-    used = inside > 0
-    share = np.bincount(level, inside) / np.maximum(np.bincount(level, used), 1)
-    merged = np.where(used, share[level], 0.0)
-    reference = inside.copy()
-    reference[0] += counts[:start].sum()
-    reference[-1] += counts[end:].sum()
-    if not inside.any():
-        return float(np.inf)
-    reference, merged = reference / reference.sum(), np.maximum(merged / merged.sum(), 1e-12)
-    held = reference > 0
-    return float((reference[held] * np.log(reference[held] / merged[held])).sum())
 
 
 def least_squares_range(counts: Counts, edges: Edges, least: float, most: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeq.calibrate.clipping import entropy_range, least_squares_range, percentile_range
+from edgeq.calibrate.clipping import least_squares_range, percentile_range
 from edgeq.calibrate.histogram import collect_histograms
 from edgeq.calibrate.minmax import minmax_ranges
 from edgeq.calibrate.recipe import CalibrationRecipe
@@ -77,7 +77,7 @@ def _histogram_ranges(
         elif recipe.method == "percentile":
             ranges[name] = percentile_range(*seen, recipe.percentile)
         else:
-            ranges[name] = entropy_range(*seen) if recipe.method == "entropy" else least_squares_range(*seen)
+            ranges[name] = least_squares_range(*seen)
     return ranges
 
 

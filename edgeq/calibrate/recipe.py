@@ -17,8 +17,8 @@ class CalibrationRecipe:
     """How activations get their ranges.
 
     Attributes:
-        method: ``minmax``: all that was seen; ``percentile``: the share of that name; ``entropy``: the least
-            divergence of the distribution; ``mse``: the least mean squared error of clipping and rounding.
+        method: ``minmax``: all that was seen; ``percentile``: the share of that name; ``mse``: the least
+            mean squared error of clipping and rounding.
         samples: training images looked at, evenly spread over a seeded permutation; all of them when there are fewer.
         percentile: share of the values that ``percentile`` keeps, in percent.
         bins: the most that a histogram has; of all methods but ``minmax``.
@@ -27,7 +27,7 @@ class CalibrationRecipe:
         description: for people.
     """
 
-    method: Literal["minmax", "percentile", "entropy", "mse"] = "minmax"
+    method: Literal["minmax", "percentile", "mse"] = "minmax"
     samples: int = 512
     percentile: float = 99.99
     bins: int = 2048

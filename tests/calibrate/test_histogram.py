@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeq.calibrate.clipping import entropy_range, percentile_range
+from edgeq.calibrate.clipping import percentile_range
 from edgeq.calibrate.histogram import Histogram
 
 
@@ -54,16 +54,6 @@ def test_a_range_that_float32_cannot_span() -> None:
 def ends(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], float, float]:
     counts, edges = np.histogram(values, 2048)
     return counts, edges, float(values.min()), float(values.max())
-
-
-def test_entropy_clips_outliers_and_keeps_what_is_even() -> None:
-    """A uniform distribution has no tail to cut; two values in 100,000 far off are worth less than the levels."""
-    generator = np.random.default_rng(0)
-    even = generator.uniform(-1, 1, 100_000)
-    assert entropy_range(*ends(even)) == pytest.approx((-1, 1), abs=0.02)
-    low, high = entropy_range(*ends(np.append(generator.normal(size=100_000), [-40, 40])))
-    assert -15 < low < -2.5
-    assert 2.5 < high < 15
 
 
 def test_percentile_of_all_values_is_their_range() -> None:
