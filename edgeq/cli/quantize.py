@@ -108,7 +108,7 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
 Examples:
   edgeq quantize model.onnx --calibration-data photos/ --out out/model
   edgeq quantize model.onnx --calibration-data samples.npz --calibration corrected --out out/model
-  edgeq quantize model.onnx --calibration-data photos/ --mode int16 --layer 'stem.*=float32' --out out/model""",
+  edgeq quantize model.onnx --calibration-data photos/ --mode int16 --layer stem=float32 --out out/model""",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @quantize_options
