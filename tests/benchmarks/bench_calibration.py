@@ -30,9 +30,9 @@ CHOICES = {
     "percentile": CalibrationRecipe("percentile"),
     "mse": CalibrationRecipe("mse"),
     "minmax, equalize": CalibrationRecipe(equalize=True),
-    "minmax, correct_bias": CalibrationRecipe(correct_bias=True),
-    "corrected: mse, correct_bias": CalibrationRecipe("mse", correct_bias=True),
-    "equalized: mse, correct_bias, equalize": CalibrationRecipe("mse", correct_bias=True, equalize=True),
+    "corrected: minmax, correct_bias": CalibrationRecipe(correct_bias=True),
+    "mse, correct_bias": CalibrationRecipe("mse", correct_bias=True),
+    "equalized: minmax, correct_bias, equalize": CalibrationRecipe(correct_bias=True, equalize=True),
 }
 
 
