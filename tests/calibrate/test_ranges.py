@@ -156,7 +156,7 @@ def test_a_network_that_overflows_is_told() -> None:
 @pytest.mark.parametrize("name", data_names("calibration"))
 def test_the_recipes_that_ship(name: str) -> None:
     recipe = load_calibration(name)
-    assert recipe.method == ("mse" if name in ("corrected", "equalized") else name)
+    assert recipe.method == ("minmax" if name in ("corrected", "equalized") else name)
     assert (recipe.correct_bias, recipe.equalize) == (name in ("corrected", "equalized"), name == "equalized")
     assert recipe.description
 
