@@ -15,7 +15,7 @@ import onnx_ir as ir
 from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, is_real
 from edgeq.foreign.editor import DEQUANTIZE, QUANTIZE, Editor, dequantizer, float_readers, quantizers, same_grid
-from edgeq.tflite.clamp import bounds_of
+from edgeq.tflite.clamp import bounds_of, following_clamp
 from edgeq.tflite.ops import OPERATIONS
 from edgeq.tflite.qdq_values import grid_of, node_name
 
@@ -191,9 +191,8 @@ def _fuses(value: ir.Value) -> bool:
 
 
 def _is_fused(value: ir.Value) -> bool:
-    """Whether the one reader is an activation that TFLite has within the operation before it."""
-    uses = value.uses()
-    if len(uses) != 1 or value.is_graph_output() or not _fuses(value):
+    """Whether a value is never stored: the Relu and Clip behind it, to the one that has a grid, are bounds on codes."""
+    producer = value.producer()
+    if producer is None or not (producer.op_type in FUSES or bounds_of(producer) is not None):
         return False
-    user, slot = next(iter(uses))
-    return slot == 0 and bounds_of(user) is not None
+    return following_clamp(value)[0] is not value

@@ -31,8 +31,8 @@ from edgeq.verify.litert import run
 
 DATA = Path(__file__).parents[1] / "data" / "foreign"
 WHOLE = ["ort_int8", "ort_uint8", "ort_plain", "ort_qoperator", "ort_qoperator_int8", "ort_float_weights"]
-PARTLY_FLOAT = ["nncf", "nncf_mixed", "nncf_batch_norm", "brevitas", "brevitas_batch_norm", "modelopt",
-                "modelopt_fp16", "modelopt_torch", "modelopt_torch_batch_norm"]  # fmt: skip
+PARTLY_FLOAT = ["nncf", "nncf_mixed", "nncf_batch_norm", "brevitas", "brevitas_4bit", "brevitas_batch_norm",
+                "modelopt", "modelopt_fp16", "modelopt_torch", "modelopt_torch_batch_norm"]  # fmt: skip
 INPUTS = {"image": (1, 3, 12, 16)}
 LAYERS = {"Conv", "Gemm", "QLinearConv", "QGemm"}
 
