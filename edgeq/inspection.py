@@ -83,7 +83,7 @@ class Inspection(Result):
         """Share of the constants' bytes that are int8 codes, 0 to 1; int32 biases count as the rest."""
         total = self.constant_bytes
         return (
-            sum(row.size_bytes for row in self.tensors if row.dtype in ("int8", "uint8", "int4")) / total
+            sum(row.size_bytes for row in self.tensors if row.dtype in ("int8", "uint8", "int4", "int2")) / total
             if total
             else 0.0
         )
@@ -198,6 +198,8 @@ def _inspect_tflite(path: Path) -> Inspection:
 
 
 def _tflite_row(tensor: Any) -> TensorRow:
+    from edgeq.tflite.model import PACKED_BITS
+
     grid = ""
     if tensor.quantization is not None:
         scale, zero = tensor.quantization.scale, tensor.quantization.zero_point
@@ -206,8 +208,8 @@ def _tflite_row(tensor: Any) -> TensorRow:
         else:
             grid = f"{scale.size} scales {scale.min():.4g} to {scale.max():.4g} along axis {tensor.quantization.axis}"
     size = 0 if tensor.data is None else int(tensor.data.nbytes)
-    if tensor.dtype == "int4":  # two codes a byte
-        size = (size + 1) // 2
+    if tensor.dtype in PACKED_BITS:  # several codes a byte
+        size = -(-size * PACKED_BITS[tensor.dtype] // 8)
     return TensorRow(tensor.name, tensor.dtype, tensor.shape, size, grid)
 
 

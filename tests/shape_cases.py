@@ -51,6 +51,8 @@ SHAPE = (
          "y = Concat <axis = 1> (c, t)", "RESHAPE CONCATENATION", {"s": [1, 3, 66], "c": weights(1, 1, 3)}),
     Case("Pad", "with another value", "y = Pad (x, pads, value)", "PADV2",
          {"pads": [0, 0, 1, 2, 0, 0, 3, 0], "value": -0.75}),
+    Case("Pad", "with a value outside of the grid", "t = Tanh (x)\n y = Pad (t, pads, value)",
+         "TANH QUANTIZE PADV2", {"pads": [0, 0, 1, 2, 0, 0, 3, 0], "value": -3.0}),
     Case("Pad", "reflected", 'y = Pad <mode = "reflect"> (x, pads)', "MIRROR_PAD", {"pads": [0, 0, 1, 2, 0, 0, 3, 0]}),
     Case("Pad", "edge", 'y = Pad <mode = "edge"> (x, pads)', "GATHER GATHER", {"pads": [0, 0, 1, 2, 0, 0, 3, 0]}),
     Case("Pad", "wrapped", 'y = Pad <mode = "wrap"> (x, pads)', "GATHER", {"pads": [0, 0, 0, 4, 0, 0, 0, 3]}),

@@ -145,3 +145,10 @@ def test_functions_without_an_end(bodies: list[str], message: str, tmp_path: Pat
     proto = onnx.parser.parse_model(f"{text} {{ y = local.f0 (x) }} {functions}")
     with pytest.raises(FormatError, match=message):
         load_onnx(saved(tmp_path, proto))
+
+
+def test_a_symbolic_batch_that_a_flatten_moves_is_fixed(tmp_path: Path) -> None:
+    proto = float_proto("y = Flatten <axis = 2> (x)", {}, {"x": ("N", 3, 4, 5)})
+    shape = load_onnx(saved(tmp_path, proto)).graph.outputs[0].shape
+    assert shape is not None
+    assert shape.numpy() == (3, 20)

@@ -21,6 +21,8 @@ from edgeq.tflite.refusals import unsupported
 
 __all__ = ["make_canonical"]
 
+RUNTIME_SCALES = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul",
+                  "MatMulIntegerToFloat", "DynamicQuantizeLSTM"}  # fmt: skip
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
 
@@ -40,6 +42,13 @@ def make_canonical(model: ir.Model, ranges: Ranges | None = None) -> list[str]:
         ExportError: what cannot be kept exactly; names node, attribute and remedy.
     """
     editor, integer = Editor(model), {name for _, name in INTEGER_OPERATIONS}
+    for node in model.graph:
+        if node.op_type in RUNTIME_SCALES:
+            raise ExportError(
+                f"{node.op_type} belongs to dynamic quantization: the file has no scale of its result",
+                where=node_name(node),
+                remedy="quantize the float model: edgeq quantize MODEL.onnx --calibration-data DATA --out DIR",
+            )
     if not any(node.op_type in (QUANTIZE, DEQUANTIZE) or node.op_type in integer for node in model.graph):
         raise ExportError(
             "the model is float: its values have no int8 grid",

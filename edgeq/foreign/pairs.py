@@ -67,8 +67,11 @@ def real_ends(editor: Editor) -> None:
     graph = editor.graph
     for value in list(graph.inputs):
         readers = [user for user, slot in value.uses() if user.op_type == DEQUANTIZE and slot == 0]
-        if value.dtype not in INTEGERS or not readers:
+        if not readers:
             continue
+        if value.dtype not in INTEGERS:
+            raise ExportError("an input has a type that is not read", where=f"input {value.name}",
+                              got=str(value.dtype).lower(), wanted="int8, uint8 or floats")  # fmt: skip
         if len(readers) < len(value.uses()) or not all(same_grid(readers[0], other) for other in readers):
             raise ExportError("an integer input has no one scale", where=f"input {value.name}", wanted="one reader, DQ")
         users = list(value.uses())

@@ -47,7 +47,8 @@ class GraphBuilder:
 
     def add_constant(self, name: str, data: NDArray[Any], grid: Quantization | None = None) -> int:
         stored = None if grid is None or grid.is_float else grid
-        dtype = "int4" if stored is not None and stored.dtype == "int4" else data.dtype.name
+        narrow = stored is not None and stored.dtype in ("int4", "int2")
+        dtype = stored.dtype if stored is not None and narrow else data.dtype.name
         stored = None if stored is None else replace(stored, dtype=dtype)
         return self.add_tensor(Tensor(name, data.shape, dtype, stored, data))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLOAT", "Graph", "Operator", "Quantization", "Tensor"]
+__all__ = ["FLOAT", "PACKED_BITS", "Graph", "Operator", "Quantization", "Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ class Quantization:
 
 FLOAT = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64), 0, "float32")
 """In the place of a grid: numbers that are float32 as they are."""
+PACKED_BITS = {"int4": 4, "int2": 2}
+"""Of the types of which a byte holds several codes, the lowest bits first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Tensor:
         name: unique in the graph.
         shape: sizes, the batch included.
         dtype: a numpy name: int8, uint8, int16, int32, int64, float32, float16, bool, or a TFLite name numpy lacks;
-            int4 codes are held as int8.
+            int4 and int2 codes are held as int8.
         quantization: the grid, or None.
         data: the constant's values of ``shape``, or None.
     """

@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeq.errors import FormatError
-from edgeq.tflite.model import Graph, Operator, Quantization, Tensor
+from edgeq.tflite.model import PACKED_BITS, Graph, Operator, Quantization, Tensor
 
 __all__ = ["read_file", "read_graph"]
 
@@ -165,8 +165,8 @@ class _Reader:
         raw = self.buffer(tensor.Buffer())
         if not raw.size:
             return None
-        if dtype == "int4":
-            return self.unpacked(raw, name, shape)
+        if dtype in PACKED_BITS:
+            return self.unpacked(raw, name, shape, PACKED_BITS[dtype])
         if dtype not in NUMPY_TYPES:
             return raw
         wanted = math.prod(shape) * np.dtype(dtype).itemsize
@@ -174,15 +174,17 @@ class _Reader:
             raise self.fail(f"the data of tensor {name} do not fit its shape {shape}", got=raw.size, wanted=wanted)
         return raw.view(dtype).reshape(shape)
 
-    def unpacked(self, raw: NDArray[np.uint8], name: str, shape: tuple[int, ...]) -> NDArray[np.int8]:
-        """Two codes a byte as int8, the low half first."""
+    def unpacked(self, raw: NDArray[np.uint8], name: str, shape: tuple[int, ...], bits: int) -> NDArray[np.int8]:
+        """Several codes a byte as int8, the lowest bits first."""
         size = math.prod(shape)
-        wanted = (size + 1) // 2
+        each = 8 // bits
+        wanted = -(-size // each)
         if raw.size != wanted:
             raise self.fail(f"the data of tensor {name} do not fit its shape {shape}", got=raw.size, wanted=wanted)
         self.copy(size)
-        halves = np.stack([raw << 4, raw & 0xF0], axis=1).view(np.int8) >> 4
-        return halves.ravel()[:size].reshape(shape)
+        high = 8 - bits
+        parts = np.stack([raw << (high - bits * i) for i in range(each)], axis=1).view(np.int8) >> high
+        return parts.ravel()[:size].reshape(shape)
 
     def quantization(self, tensor: Any, name: str, shape: tuple[int, ...], dtype: str) -> Quantization | None:
         grid = tensor.Quantization()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from edgeq.tflite.model import Tensor
 
-__all__ = ["MISSING", "no_int4_kernel", "operator_version"]
+__all__ = ["MISSING", "no_int2_kernel", "no_int4_kernel", "operator_version"]
 
 DATA_INPUT = {"SPLIT": 1, "TRANSPOSE_CONV": 2, "SELECT_V2": 1}  # where it is not the first
 FLOAT = {  # of float32, where it is not 1: the versions that stay
@@ -33,6 +33,7 @@ INT16 = {
 }
 HYBRID = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6, "FULLY_CONNECTED": 12}  # int8 weights with scales a channel
 INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
+INT2 = {"FULLY_CONNECTED": 14}
 
 MISSING = {
     "int16": {
@@ -64,6 +65,11 @@ def no_int4_kernel(kind: str, dtype: str) -> str | None:
     return NO_INT4.get((kind, dtype))
 
 
+def no_int2_kernel(kind: str) -> str | None:
+    """Why an operation takes no weights of 2 bits (LiteRT 2.3, measured); None if it does."""
+    return None if kind in INT2 else f"LiteRT's {kind} takes no weights of 2 bits"
+
+
 def operator_version(kind: str, version: int, inputs: Sequence[Tensor]) -> int:
     """The version that an operation with these inputs has.
 
@@ -73,6 +79,8 @@ def operator_version(kind: str, version: int, inputs: Sequence[Tensor]) -> int:
     """
     dtype = inputs[DATA_INPUT.get(kind, 0)].dtype
     weights = inputs[1].dtype if len(inputs) > 1 else ""
+    if weights == "int2":
+        return INT2[kind]
     if dtype == "float32" and weights in ("int8", "int4"):
         return HYBRID.get(kind, version)
     if dtype == "float32":

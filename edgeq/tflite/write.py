@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.tflite.model import Graph, Operator, Quantization, Tensor
+from edgeq.tflite.model import PACKED_BITS, Graph, Operator, Quantization, Tensor
 
 __all__ = ["write_graph"]
 
@@ -29,6 +29,7 @@ TENSOR_TYPES = {
     "int16": schema.TensorType.INT16,
     "int8": schema.TensorType.INT8,
     "int4": schema.TensorType.INT4,
+    "int2": schema.TensorType.INT2,
 }
 
 
@@ -127,12 +128,15 @@ def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:
 
 
 def _content(data: NDArray[Any], dtype: str) -> bytes:
-    """A constant's bytes; of int4 two codes a byte, the first in the low half."""
-    if dtype != "int4":
+    """A constant's bytes; of int4 two codes a byte, of int2 four, the first in the lowest bits."""
+    if dtype not in PACKED_BITS:
         return np.ascontiguousarray(data).tobytes()
-    codes = np.resize(data.ravel().view(np.uint8) & 15, data.size + data.size % 2)
-    codes[data.size :] = 0
-    packed: NDArray[np.uint8] = codes[0::2] | codes[1::2] << 4
+    bits = PACKED_BITS[dtype]
+    each = 8 // bits
+    codes = np.zeros(-(-data.size // each) * each, np.uint8)
+    codes[: data.size] = data.ravel().view(np.uint8) & (1 << bits) - 1
+    shifts = np.arange(each, dtype=np.uint8) * np.uint8(bits)
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(codes.reshape(-1, each) << shifts, axis=1)
     return packed.tobytes()
 
 

@@ -34,7 +34,7 @@ def float_bound(graph: Graph, operator: Operator, values: Mapping[str, Sequence[
         values: by tensor name, a float array a sample.
     """
     weights = [graph.tensors[i] for i in operator.inputs if i >= 0 and graph.tensors[i].data is not None]
-    stored = next((tensor for tensor in weights if tensor.dtype in ("int8", "int4")), None)
+    stored = next((tensor for tensor in weights if tensor.dtype in ("int8", "int4", "int2")), None)
     result = values[graph.tensors[operator.outputs[0]].name]
     magnitude = max((float(np.abs(part).max(initial=0)) for part in result), default=0.0)
     if stored is None or stored.quantization is None or stored.data is None or not magnitude:

@@ -125,6 +125,17 @@ def test_packed_codes_are_those_of_the_grid(mode: str) -> None:
     assert np.array_equal(*both)
 
 
+@pytest.mark.parametrize("mode", ["int8", "int16", "dynamic"])
+def test_codes_of_two_bits_are_int2_in_dense_layers(mode: str) -> None:
+    artifact, found = made({}, mode, bits=2, packed=True)
+    stored = {tensor.name.split(".")[0]: tensor.dtype
+              for tensor in read_graph(artifact.content).tensors if tensor.name.endswith(".weight")}  # fmt: skip
+    assert stored == {"first": "int4", "second": "int4" if mode == "int8" else "int8", "third": "int4", "last": "int2"}
+    assert any("third.weight is stored in 4 bits: LiteRT's CONV_2D takes no" in note for note in artifact.notes)
+    _, same = made({}, mode, bits=2)
+    assert np.abs(found - same).max() <= 0.02 * np.ptp(same)
+
+
 def test_bits_by_layer() -> None:
     artifact, _ = made({"first": 8, "third": 2}, bits=4, packed=True)
     bits = {name.removesuffix(".weight"): weight.grid.bits for name, weight in artifact.weights.items()}

@@ -271,3 +271,10 @@ def test_clipped_codes_mean_clipped_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, wanted)
     kept = [node.op_type for node in canonical.graph if node.op_type not in ("QuantizeLinear", "DequantizeLinear")]
     assert kept == ["Conv", "Clip"]
+
+
+def test_a_relu_and_a_clip_in_a_row_are_bounds(tmp_path: Path) -> None:
+    """No grid is asked for between them."""
+    body = f"{CONV} r = Relu (c)\n k = Clip (r, , top)\n{TAIL.replace('(c,', '(k,')}"
+    assert_right(model(body, constants={"top": np.array(3.1, np.float32)}), tmp_path, "CONV_2D MAXIMUM MINIMUM")
+    assert_right(model(body, constants={"top": np.array(6, np.float32)}), tmp_path, "CONV_2D")

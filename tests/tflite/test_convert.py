@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 from int8_models import Constant, artifact_of, file_inputs, float_model, kinds, random_samples, weights
 
+from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.fold import fold_model
 from edgeq.export.qdq import place_qdq
@@ -107,3 +108,11 @@ def test_no_step_is_quadratic_in_the_number_of_layers() -> None:
     assert kinds(graph) == ["CONV_2D"] * 600 + ["ADD"]
     times = [placed - began, lowered - placed, written - lowered, cut - written]
     assert max(times) < 4, times
+
+
+@pytest.mark.parametrize("row", ["MaxPool", "AveragePool"])
+def test_a_window_without_a_value_is_refused(row: str) -> None:
+    body = f"y = {row} <kernel_shape = [1, 1], strides = [1, 3], ceil_mode = 1> (x)"
+    model = float_model(body, {}, {"x": (1, 3, 5, 8)})
+    with pytest.raises(ExportError, match=r"node .*the last window .* holds no value .*ceil_mode 0"):
+        artifact_of(model)

@@ -321,3 +321,24 @@ def test_scales_of_a_constant_operand_go_along_their_axis(axis: int) -> None:
     assert node.inputs[1] is not None
     shape = [-1 if i == axis else 1 for i in range(4)]
     np.testing.assert_array_equal(read_real_constant(node.inputs[1], node), codes * scale.reshape(shape))
+
+
+@pytest.mark.parametrize(("row", "function"), [("Tanh", np.tanh), ("Sigmoid", lambda x: 1 / (1 + np.exp(-x)))])
+def test_a_finer_grid_than_the_kernels_is_kept(row: str, function: Any, tmp_path: Path) -> None:
+    """Of all codes of the input; TFLite's kernels have steps of 1/128 and 1/256."""
+    step, zero = np.float32(0.0021), np.int8(-7)
+    parts: dict[str, Constant] = {
+        "s": np.array(0.02, np.float32),
+        "n": np.array(3, np.int8),
+        "t": np.array(step),
+        "m": np.array(zero),
+    }
+    body = f"""q = QuantizeLinear (x, s, n)\n d = DequantizeLinear (q, s, n)\n f = {row} (d)
+        r = QuantizeLinear (f, t, m)\n y = DequantizeLinear (r, t, m)"""
+    onnx.save(float_proto(body, parts, {"x": (1, 256)}), tmp_path / "in.onnx")
+    graph = convert_file(tmp_path / "in.onnx", tmp_path / "out.tflite").graph
+    codes = np.arange(-128, 128, dtype=np.int8)[None]
+    found = run((tmp_path / "out.tflite").read_bytes(), [codes], workers=1)[0]
+    exact = function(0.02 * (codes.astype(np.float64) - 3))
+    assert kinds(graph) == ["CAST", "CAST", "GATHER"]
+    assert np.array_equal(found, np.clip(np.rint(exact / step) + zero, -128, 127))

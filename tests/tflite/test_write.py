@@ -74,6 +74,17 @@ def test_a_file_of_more_than_2_gib_is_refused(monkeypatch: pytest.MonkeyPatch) -
         write_graph(replace(graph, tensors=(*graph.tensors, big)))
 
 
+def test_two_bits_are_packed_four_a_byte_the_first_lowest() -> None:
+    codes = np.array([[-1, 1, 0], [0, 1, -2], [1, 1, -1]], np.int8)
+    grid = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64), 0, "int2")
+    content = write_graph(Graph((Tensor("w", (3, 3), "int2", grid, codes),), (), (), ()))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    tensor = model.subgraphs[0].tensors[0]
+    assert tensor.type == schema.TensorType.INT2
+    assert bytes(model.buffers[tensor.buffer].data).hex() == "075903"
+    assert np.array_equal(np.asarray(read_graph(content).tensors[0].data), codes)
+
+
 def test_four_bits_are_packed_two_a_byte_the_first_low() -> None:
     """As the schema has it; an odd one leaves half a byte of zero."""
     codes = np.array([[-7, 7, 1], [-1, 0, 3], [5, -8, 2]], np.int8)

@@ -13,11 +13,12 @@ from edgeq.errors import ExportError
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import FLOAT, Quantization
 from edgeq.tflite.qdq_values import Weight, node_name, read_constant, read_real_constant, read_weight
-from edgeq.tflite.versions import no_int4_kernel
+from edgeq.tflite.versions import no_int2_kernel, no_int4_kernel
 
 __all__ = ["add_bias", "add_filters"]
 
 INT32_MAX = 2**31 - 1
+INT2_LIMITS = (-2, 1)
 
 
 def add_filters(low: Lowering, node: ir.Node, kind: str, weight: Weight, codes: NDArray[Any], axis: int) -> int:
@@ -49,10 +50,15 @@ def add_filters(low: Lowering, node: ir.Node, kind: str, weight: Weight, codes: 
     grid = Quantization.per_channel(weight.scale, axis)
     if weight.dtype == "int4":
         why = no_int4_kernel(kind, low.dtype)
-        if why is None:
-            grid = replace(grid, dtype="int4")
-        else:
+        ternary = bool(np.all((codes >= INT2_LIMITS[0]) & (codes <= INT2_LIMITS[1])))
+        if why is not None:
             low.notes.append(f"{weight.name} is stored in int8: {why}")
+        elif ternary and no_int2_kernel(kind) is None:
+            grid = replace(grid, dtype="int2")
+        else:
+            grid = replace(grid, dtype="int4")
+            if ternary:
+                low.notes.append(f"{weight.name} is stored in 4 bits: {no_int2_kernel(kind)}")
     return low.add_constant(weight.name, codes, grid)
 
 
