@@ -90,11 +90,8 @@ def make_artifact(
     decompose(model)
     _check_operations(model)
     plan = plan or Plan()
-    plan.check_names(layer_name(node) for node in model.graph)
+    check_plan(model, plan, calibration)
     table = {f"{name}.weight": weight for name, weight in trained.items()}
-    if calibration.correct_bias and plan.uses != {"int8"}:
-        raise RecipeError("biases are corrected in networks of int8 alone", where="calibration.correct_bias",
-                          got=", ".join(sorted(plan.uses)), remedy="leave correct_bias out")  # fmt: skip
     if calibration.moves_floats:
         fold_untrained(model, table)
     notes: list[str] = []
@@ -118,22 +115,47 @@ def make_artifact(
     return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
 
 
-def check_convertible(model: ir.Model, *, io: Interface = "int8", head: Head = "none") -> None:
+def check_plan(model: ir.Model, plan: Plan, calibration: CalibrationRecipe) -> None:
+    """Refuse a plan that does not fit a network or its calibration.
+
+    Raises:
+        RecipeError: a pattern names no layer; biases cannot be corrected.
+    """
+    plan.check_names(layer_name(node) for node in model.graph)
+    if calibration.correct_bias and plan.uses != {"int8"}:
+        raise RecipeError("biases are corrected in networks of int8 alone", where="calibration.correct_bias",
+                          got=", ".join(sorted(plan.uses)), remedy="leave correct_bias out")  # fmt: skip
+
+
+def check_convertible(
+    model: ir.Model,
+    *,
+    io: Interface = "int8",
+    head: Head = "none",
+    plan: Plan | None = None,
+    calibration: CalibrationRecipe | None = None,
+) -> None:
     """Go through a whole conversion with made-up ranges, so that what cannot be converted is told before training.
 
     Args:
         model: float, batch norms kept; changed in place.
-        io, head: as for :func:`make_artifact`.
+        io, head, plan, calibration: as for :func:`make_artifact`.
 
     Raises:
         ExportError: names the first node at fault.
+        RecipeError: as for :func:`check_plan`.
     """
     decompose(model)
     _check_operations(model)
-    weights = fold_model(model, {})
+    plan = plan or Plan()
+    if calibration is not None:
+        check_plan(model, plan, calibration)
+    weights = fold_model(model, {}, grid_of=plan.grid_of)
     ranges = {str(value.name): (-1.0, 1.0) for value in activation_values(model)}
-    qdq = place_qdq(model, weights, {"int8": activation_grids(model, ranges, {})})
-    convert_qdq(qdq, io=io, head=head)
+    kinds: list[str] = sorted(plan.uses - {"float32"})
+    grids = {kind: activation_grids(model, ranges, {}, kind) for kind in kinds}
+    weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
+    convert_qdq(place_qdq(model, weights, grids, plan), io=io, head=head, floats="float32" in plan.uses)
 
 
 def tflite_bytes(graph: Graph, classifier: ImageClassifier | None) -> bytes:

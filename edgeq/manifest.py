@@ -59,7 +59,7 @@ def layer_entries(table: Mapping[str, QuantizedWeight]) -> list[dict[str, Any]]:
 def mean_distance(layers: Iterable[Mapping[str, Any]]) -> float:
     """Of a manifest's layers: the mean distance of all weights from the grid before the snap, in steps."""
     weighted = [(math.prod(layer["shape"]), float(layer["distance"])) for layer in layers]
-    return float(sum(size * distance for size, distance in weighted) / sum(size for size, _ in weighted))
+    return float(sum(size * distance for size, distance in weighted) / max(1, sum(size for size, _ in weighted)))
 
 
 def artifact_entries(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from edgeq.grid import Grid
 __all__ = ["MODES", "LayerChoice", "Mode", "Plan", "check_ends", "plan_from_options"]
 
 Activations = Literal["int8", "int16", "float32"]
+PACKED_QMAX = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,16 @@ class Plan:
                 raise RecipeError("no layer has this name", where="layers", got=pattern, remedy=remedy)
 
     @property
+    def packs(self) -> bool:
+        """Whether there can be codes of 4 bits or fewer."""
+        grids = [self.grid] if self.mode.weights == "int8" else []
+        for choice in self.layers.values():
+            mode = self.mode if choice.mode is None else MODES[choice.mode]
+            if mode.weights == "int8":
+                grids.append(self.grid if choice.bits is None else self._grid(choice.bits))
+        return any(grid.qmax <= PACKED_QMAX for grid in grids)
+
+    @property
     def uses(self) -> frozenset[Activations]:
         """The types of activations that there are."""
         chosen = {MODES[choice.mode].activations for choice in self.layers.values() if choice.mode is not None}
@@ -172,6 +183,9 @@ def plan_from_options(
 
     choices = {}
     for pattern, given in (layers or {}).items():
+        if isinstance(given, LayerChoice):
+            choices[pattern] = given
+            continue
         table = {"mode": given} if isinstance(given, str) else {"bits": given} if isinstance(given, int) else given
         if not isinstance(table, dict):
             raise RecipeError(

@@ -33,12 +33,13 @@ def shown_source(source: Path | onnx.ModelProto) -> Path:
     return source if isinstance(source, Path) else Path(source.graph.name or "the ONNX model")
 
 
-def load_onnx(source: Path | onnx.ModelProto) -> ir.Model:
+def load_onnx(source: Path | onnx.ModelProto, *, as_written: bool = False) -> ir.Model:
     """Read a model.
 
     Args:
         source: a file of at most 2 GiB, opset 10 to 23, with its external data, as large as they are, beside it; or a
             model in memory, which is copied.
+        as_written: fold no constants and drop no Identity, which stands between two grids in a file of edgeq's own.
 
     Returns:
         The model at opset 13 or later, with functions inlined, constants folded into initializers, shapes inferred and
@@ -63,7 +64,8 @@ def load_onnx(source: Path | onnx.ModelProto) -> ir.Model:
         check_declared_sizes(proto, path)
         model = ir.from_proto(proto)
         _put_back(model, external)
-        simplify(model)
+        if not as_written:
+            simplify(model)
     except FormatError:
         raise
     except Exception as error:  # onnx raises of every kind, RuntimeError and IndexError among them

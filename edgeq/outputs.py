@@ -60,6 +60,7 @@ def build_manifest(
         "layers": layer_entries(trained),
         "parity": {
             "max_code_difference": found.max_code_difference,
+            "max_float_error": found.max_float_error,
             "top1_agreement": found.top1_agreement,
             "samples": found.samples,
             "layer_samples": found.layer_samples,
@@ -81,6 +82,7 @@ def manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dic
         "versions": versions,
         "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),  # as a reader of the file has it
         "seed": recipe.seed,
+        "mode": recipe.quantize.mode,
         "data": {
             "name": data.name,
             "train": len(data.train_images),

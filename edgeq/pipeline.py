@@ -115,7 +115,7 @@ def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
     regularizer = regularizer.resolved(recipe.bits, fine_tuning=bool(train.init))
     regularizer = dataclasses.replace(regularizer, every=regularizer.every_for(steps))
     images = recipe.quantize.batch_norm_images_for(recipe.bits)
-    quantize = dataclasses.replace(recipe.quantize, batch_norm_images=images)
+    quantize = dataclasses.replace(recipe.quantize, batch_norm_images=images, io=recipe.quantize.ends)
     return dataclasses.replace(recipe, train=train, regularizer=regularizer, quantize=quantize)
 
 
@@ -132,8 +132,9 @@ def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
     layers = quantized_layers(model)
     float_model = export_float(model, [data.input_shape], output_names=["logits"])
     require_exported(layers, float_model.graph.initializers)
-    head: Head = "softmax" if recipe.quantize.io == "uint8" else "none"
-    check_convertible(float_model, io=recipe.quantize.io, head=head)
+    head: Head = "softmax" if recipe.quantize.ends == "uint8" else "none"
+    calibration = load_calibration(recipe.quantize.calibration)
+    check_convertible(float_model, io=recipe.quantize.ends, head=head, plan=recipe.plan, calibration=calibration)
     return model
 
 
@@ -161,7 +162,7 @@ def _snap(
     save_weights(model, folder / "checkpoint.safetensors")
     logits = {"float": run_pytorch(model, data.test_images, progress=progress, label="PyTorch, float")}
     per_channel = recipe.regularizer.scale == "channel"
-    trained = snap(model, recipe.grid, per_channel=per_channel, scales=training.scales)
+    trained = snap(model, recipe.grid, per_channel=per_channel, scales=training.scales, grid_of=recipe.plan.grid_of)
     if samples is not None:
         reestimate_batch_norm(model, samples, progress=progress)
     save_grid(trained, folder / "grid.safetensors")
@@ -187,15 +188,16 @@ def _export(
     float_model = export_float(model, [data.input_shape], output_names=["logits"])
     _check_float_export(float_model, data, logits)
     samples = calibration_samples(data, calibration.samples, recipe.seed)
-    scores = recipe.quantize.io == "uint8"
+    scores = recipe.quantize.ends == "uint8"
     return make_artifact(
         float_model,
         trained,
         {"input": samples},
         calibration,
         pinned={"input": PIXEL_GRID},
-        io=recipe.quantize.io,
+        io=recipe.quantize.ends,
         head="softmax" if scores else "none",
+        plan=recipe.plan,
         classifier=ImageClassifier(f"{app_name(recipe.model)} on {data.name}", data.classes, scores=scores),
         progress=progress,
     )
@@ -247,7 +249,7 @@ def _verify(
         data.test_images.numpy(),
         data.test_labels.numpy(),
         logits,
-        io=recipe.quantize.io,
+        io=recipe.quantize.ends,
         progress=progress,
     )
 

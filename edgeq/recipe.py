@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from edgeq.errors import RecipeError
 from edgeq.grid import Function, Grid, bits_to_frequency
+from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
 from edgeq.strict_toml import dataclass_to_toml, read_toml, table_to_dataclass
 
 __all__ = [
@@ -244,16 +246,26 @@ class QuantizeRecipe:
         calibration: a recipe of ``calibration/`` by name, or a TOML file.
         batch_norm_images: training images over which batch-norm statistics are taken anew, when the weights are on the
             grid; 0 keeps those of the training; left out, it follows the bits (:meth:`batch_norm_images_for`).
-        io: ``uint8`` (pixels in, softmax scores out), ``int8`` (bare codes, logits out) or ``float32``.
+        mode: what the file computes in: ``int8``, ``int16``, ``dynamic``, ``float16`` or ``float32``.
+        packed: store codes of 4 bits or fewer two a byte where a kernel takes them so.
+        io: ``uint8`` (pixels in, softmax scores out), ``int8`` (bare codes, logits out) or ``float32``; left out,
+            ``uint8`` in mode ``int8`` and ``float32`` in the others.
     """
 
     calibration: str = "minmax"
     batch_norm_images: int | None = None
-    io: Literal["uint8", "int8", "float32"] = "uint8"
+    mode: Literal["int8", "int16", "dynamic", "float16", "float32"] = "int8"
+    packed: bool = False
+    io: Literal["uint8", "int8", "float32"] | None = None
 
     def __post_init__(self) -> None:
         count = self.batch_norm_images
         _require(count is None or 0 <= count <= 10_000_000, "quantize.batch_norm_images", count, "0 to 10000000")
+
+    @property
+    def ends(self) -> Literal["uint8", "int8", "float32"]:
+        """The type of the file's ends, or where it is left out the mode's."""
+        return self.io or ("uint8" if self.mode == "int8" else "float32")
 
     def batch_norm_images_for(self, bits: int) -> int:
         """The images, or where they are left out 1024 below 8 bits.
@@ -278,6 +290,8 @@ class Recipe:
             before the snap).
         seed: of initial weights, order, augmentation and calibration samples.
         data, train, regularizer, quantize: the parts.
+        layers: another mode or other bits for layers, by patterns over their names: a mode, bits, or a table of
+            ``mode`` and ``bits``; of several that match, the last wins. The periodic term pulls no layer of other bits.
     """
 
     model: str = "resnet20"
@@ -289,6 +303,7 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
     regularizer: RegularizerRecipe = field(default_factory=RegularizerRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    layers: Mapping[str, str | int | LayerChoice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Grid(self.bits, self.regularizer.function)  # raises when there is no such grid in int8
@@ -297,11 +312,29 @@ class Recipe:
         wanted = f"falling bits, 24 to {self.bits + 1}"
         _require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
         _require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
+        object.__setattr__(self, "layers", {name: _shortest(choice) for name, choice in self.layers.items()})
+        plan = self.plan
+        check_ends(plan.mode, self.quantize.ends)
+        if plan.packed and not plan.packs:
+            raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
+                              remedy="leave packed out, or choose fewer bits")  # fmt: skip
 
     @property
     def grid(self) -> Grid:
         """The grid that weights are trained towards and rounded to."""
         return Grid(self.bits, self.regularizer.function)
+
+    @property
+    def plan(self) -> Plan:
+        """Modes and grids by layer."""
+        return plan_from_options(self.quantize.mode, self.grid, self.layers, packed=self.quantize.packed)
+
+
+def _shortest(choice: str | int | LayerChoice) -> str | int | LayerChoice:
+    """A choice as a recipe has it: a mode or bits alone without a table around it."""
+    if not isinstance(choice, LayerChoice) or (choice.mode is not None and choice.bits is not None):
+        return choice
+    return choice if choice.mode is None and choice.bits is None else choice.mode or choice.bits or choice
 
 
 def load_recipe(path: str | Path) -> Recipe:

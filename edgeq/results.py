@@ -72,19 +72,19 @@ class BuildResult(_Artifact):
     def summary(self) -> Summary:
         accuracy, parity = self.manifest["accuracy"], self.manifest["parity"]
         sizes = {item["path"]: size(item["bytes"]) for item in self.manifest["artifacts"]}
+        mode = self.manifest.get("mode", "int8")
         rows = [
             ["PyTorch, float", f"{accuracy['float']:.2f} %", sizes.get("checkpoint.safetensors", "")],
             ["PyTorch, snapped to the grid", f"{accuracy['snapped']:.2f} %", ""],
-            ["ONNX int8, onnxruntime", f"{accuracy['onnx']:.2f} %", sizes.get("model.onnx", "")],
-            ["TFLite int8, LiteRT with XNNPACK", f"{accuracy['tflite']:.2f} %", sizes.get("model.tflite", "")],
+            [f"ONNX {mode}, onnxruntime", f"{accuracy['onnx']:.2f} %", sizes.get("model.onnx", "")],
+            [f"TFLite {mode}, LiteRT with XNNPACK", f"{accuracy['tflite']:.2f} %", sizes.get("model.tflite", "")],
         ]
         data = self.manifest["data"]
         title = f"{self.manifest['recipe']['model']} on {data['name']}, {accuracy['samples']} test images"
         distance = mean_distance(self.manifest["layers"])
         lines = [
             f"weights   {parity['codes_kept']:,} of {parity['codes']:,} trained integers in both files, byte for byte",
-            f"parity    layers differ by {parity['max_code_difference']} code at most; "
-            f"ONNX and TFLite agree on {parity['top1_agreement']:.2f} % of the images",
+            f"parity    {_apart(parity)}; ONNX and TFLite agree on {parity['top1_agreement']:.2f} % of the images",
             f"snap      weights were {distance:.3f} steps from the grid on average",
             f"files     {self.out}/model.tflite, model.onnx, report.html, manifest.json",
         ]

@@ -68,9 +68,10 @@ def verify_build(
     put_codes(model, trained)
     logits["snapped"] = run_pytorch(model, images.test_images, progress=progress, label="PyTorch, snapped")
     progress.stage("Verify")
-    qdq = load_onnx(folder / "model.onnx")
-    head: Any = "softmax" if recipe.quantize.io == "uint8" else "none"
-    conversion = convert_qdq(qdq, io=recipe.quantize.io, head=head)
+    qdq = load_onnx(folder / "model.onnx", as_written=True)
+    head: Any = "softmax" if recipe.quantize.ends == "uint8" else "none"
+    floats = "float32" in recipe.plan.uses
+    conversion = convert_qdq(qdq, io=recipe.quantize.ends, head=head, floats=floats)
     content = (folder / "model.tflite").read_bytes()
     return verify(
         content,
@@ -80,7 +81,7 @@ def verify_build(
         images.test_images.numpy(),
         images.test_labels.numpy(),
         logits,
-        io=recipe.quantize.io,
+        io=recipe.quantize.ends,
         reference_samples=reference_samples or REFERENCE_SAMPLES,
         progress=progress,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import json
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -70,6 +71,7 @@ def snap(
     *,
     per_channel: bool = False,
     scales: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),  # cannot be changed
+    grid_of: Callable[[str], Grid | None] | None = None,
 ) -> dict[str, QuantizedWeight]:
     """Round the weights of every Conv2d and Linear to the grid, in place.
 
@@ -78,6 +80,7 @@ def snap(
         grid: bits and function.
         per_channel: one step an output channel instead of one a tensor.
         scales: by layer name, the c that a training held, float32 [1] or [O]; ``max|w|`` for the others.
+        grid_of: by layer name, its grid instead, or None where its weights stay float.
 
     Returns:
         The codes and steps by layer name.
@@ -98,14 +101,17 @@ def snap(
         )
     table: dict[str, QuantizedWeight] = {}
     for name, module in layers.items():
+        chosen = grid if grid_of is None else grid_of(name)
+        if chosen is None:
+            continue
         weight: Any = module.weight
         values = weight.detach().to(torch.float32).cpu().contiguous().numpy()
         scale = scales.get(name)
-        table[name] = quantize_weight(values, grid, per_channel=per_channel, name=f"layer {name}", scale=scale)
+        table[name] = quantize_weight(values, chosen, per_channel=per_channel, name=f"layer {name}", scale=scale)
     with torch.no_grad():
-        for name, module in layers.items():
-            destination: Any = module.weight
-            destination.copy_(torch.from_numpy(table[name].values))
+        for name, codes in table.items():
+            destination: Any = layers[name].weight
+            destination.copy_(torch.from_numpy(codes.values))
     return table
 
 
@@ -130,7 +136,8 @@ def put_codes(model: nn.Module, table: Mapping[str, QuantizedWeight]) -> None:
 
 
 def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
-    """Write ``L.codes`` int8 and ``L.step`` float32 for each layer L; bits and function go into the header.
+    """Write ``L.codes`` int8 and ``L.step`` float32 for each layer L; bits and function go into the header, with the
+    bits of layers that have others than the first.
 
     Args:
         table: codes and steps by layer name, as :func:`snap` returns them.
@@ -146,8 +153,10 @@ def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
     for name, weight in table.items():
         tensors[f"{name}.codes"], tensors[f"{name}.step"] = weight.codes, weight.step
     grid = next(iter(table.values())).grid if table else Grid()
+    others = {name: weight.grid.bits for name, weight in table.items() if weight.grid.bits != grid.bits}
+    header = f"{grid.bits} bits {grid.function}" + (f" {json.dumps(others)}" if others else "")
     try:
-        save_file(tensors, path, metadata={HEADER: f"{grid.bits} bits {grid.function}"})
+        save_file(tensors, path, metadata={HEADER: header})
     except (OSError, SafetensorError) as error:
         raise FormatError("cannot be written", where=path, got=error) from error
 
@@ -175,14 +184,17 @@ def load_grid(path: str | Path) -> dict[str, QuantizedWeight]:
     except Exception as error:
         raise FormatError("is no whole safetensors file", where=path, got=error) from error
     try:
-        bits, function = header.get(HEADER, "8 bits sine").split(" bits ")
+        first, _, others = header.get(HEADER, "8 bits sine").partition(" {")
+        bits, function = first.split(" bits ")
         grid = Grid(int(bits), cast(Function, function))
-    except (ValueError, RecipeError) as error:
+        table = json.loads("{" + others) if others else {}
+        grids = {str(name): Grid(int(count), grid.function) for name, count in table.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError, RecipeError) as error:
         raise FormatError("has a bad header", where=path, got=header) from error
     names = [name.removesuffix(".codes") for name in tensors if name.endswith(".codes")]
-    if not names:
+    if not names and (tensors or HEADER not in header):
         raise FormatError("has no layer", where=path, wanted="L.codes and L.step for each layer L")
-    return {name: _checked_layer(tensors, name, grid, path) for name in names}
+    return {name: _checked_layer(tensors, name, grids.get(name, grid), path) for name in names}
 
 
 def _checked_layer(tensors: Mapping[str, Any], name: str, grid: Grid, path: str | Path) -> QuantizedWeight:

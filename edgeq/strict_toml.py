@@ -51,7 +51,7 @@ def table_to_dataclass(cls: type[_T], table: dict[str, Any], *, where: str, pref
 
     Args:
         cls: a dataclass whose fields are str, int, float, bool, Literal, ``X | None``, tuples of these, dicts of
-            strings to one of these, named tuples or dataclasses.
+            strings to one of these, unions of plain types and a dataclass, named tuples or dataclasses.
         table: the parsed table; of JSON, too.
         where: the file, for messages.
         prefix: the dotted path of the table inside the file, for messages.
@@ -89,7 +89,15 @@ def _coerce(hint: Any, value: Any, where: str, key: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in get_args(hint):
             return None
-        return _coerce(next(arg for arg in get_args(hint) if arg is not type(None)), value, where, key)
+        kinds = [arg for arg in get_args(hint) if arg is not type(None)]
+        plain = [dict if dataclasses.is_dataclass(arg) else arg for arg in kinds]
+        if len(kinds) == 1:
+            return _coerce(kinds[0], value, where, key)
+        for kind, arg in zip(plain, kinds, strict=True):
+            if isinstance(value, kind) and not isinstance(value, bool):
+                return _coerce(arg, value, where, key)
+        wanted = ", ".join(_TOML_NAMES[kind] for kind in plain)
+        raise RecipeError(f"bad value for {key}", where=where, got=repr(value), wanted=f"one of {wanted}")
     if origin is tuple and isinstance(value, list):
         return tuple(_coerce(get_args(hint)[0], item, where, f"{key}[{i}]") for i, item in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
@@ -122,13 +130,22 @@ def dataclass_to_toml(table: Any) -> str:
             pairs = [(sub.name, getattr(value, sub.name)) for sub in dataclasses.fields(value)]
             body = [f"{name} = {toml_value(part)}" for name, part in pairs if part is not None]
             tables += ["", f"[{item.name}]", *body]
+        elif isinstance(value, Mapping):
+            body = [f"{toml_value(name)} = {toml_value(part)}" for name, part in value.items()]
+            tables += ["", f"[{item.name}]", *body] if body else []
         else:
             lines.append(f"{item.name} = {toml_value(value)}")
     return "\n".join([*lines, *tables]) + "\n"
 
 
 def toml_value(value: object) -> str:
-    """A string, number, truth value or tuple as TOML writes it."""
+    """A string, number, truth value, tuple, table or dataclass as TOML writes it in one line."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = ((item.name, getattr(value, item.name)) for item in dataclasses.fields(value))
+        return toml_value({name: part for name, part in pairs if part is not None})
+    if isinstance(value, Mapping):
+        body = ", ".join(f"{toml_value(str(name))} = {toml_value(part)}" for name, part in value.items())
+        return f"{{ {body} }}" if body else "{}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

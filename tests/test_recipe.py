@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgeq.cli.options import FIELDS, recipe_from_options
 from edgeq.errors import RecipeError
+from edgeq.modes import LayerChoice
 from edgeq.recipe import (
     DataRecipe,
     QuantizeRecipe,
@@ -57,7 +58,18 @@ recipes = st.builds(
         form=st.sampled_from([None, "loss", "decoupled", "latent"]),
         pull=st.none() | st.floats(0.1, 1),
     ),
-    quantize=st.builds(QuantizeRecipe, calibration=TEXTS, io=st.sampled_from(["uint8", "int8", "float32"])),
+    quantize=st.builds(
+        QuantizeRecipe,
+        calibration=TEXTS,
+        io=st.sampled_from([None, "float32"]),
+        mode=st.sampled_from(["int8", "int16", "dynamic"]),
+        packed=st.just(False),
+    ),
+    layers=st.dictionaries(
+        TEXTS,
+        st.sampled_from(["float32", "int16", 4, 6, LayerChoice("int16", 3), LayerChoice(bits=5), LayerChoice()]),
+        max_size=3,
+    ),
 )
 
 
@@ -78,7 +90,7 @@ def test_an_empty_file_is_the_defaults() -> None:
     [
         ({"bitz": 8}, "unknown key bitz; did you mean bits?"),
         ({"train": {"epoch": 3}}, "unknown key train.epoch; did you mean train.epochs?"),
-        ({"zzzzzz": 1}, "known keys: bits, data, method, model"),
+        ({"zzzzzz": 1}, "known keys: bits, data, layers, method, model"),
         ({"bits": "8"}, "bits (got '8', wanted a whole number)"),
         ({"bits": True}, "bits (got True, wanted a whole number)"),
         ({"bits": 8.0}, "bits (got 8.0, wanted a whole number)"),
@@ -95,6 +107,12 @@ def test_an_empty_file_is_the_defaults() -> None:
             {"regularizer": {"stages": [9, 8]}},
             "regularizer.stages: out of range (got [9, 8], wanted falling bits, 24 to 9)",
         ),
+        ({"layers": {"fc": True}}, "layers.fc (got True, wanted one of a string, a whole number, a table)"),
+        ({"layers": {"fc": {"bit": 4}}}, "unknown key layers.fc.bit; did you mean layers.fc.bits?"),
+        ({"layers": {"fc": "float23"}}, "unknown mode"),
+        ({"quantize": {"mode": "int4"}}, "wanted one of int8, int16, dynamic"),
+        ({"quantize": {"mode": "float32", "io": "uint8"}}, "a file of mode float32 has no uint8 ends"),
+        ({"quantize": {"packed": True}}, "no weights are of 4 bits or fewer"),
         ({"regularizer": {"settle": 2}}, "regularizer.settle: out of range"),
     ],
 )
@@ -142,6 +160,14 @@ def test_a_file_is_judged_together_with_the_options(tmp_path: Path) -> None:
     assert recipe_from_options(path, {"bits": 4}).grid.function == "cosine"
     with pytest.raises(RecipeError, match="cosine"):
         recipe_from_options(path, {})
+
+
+def test_layers_of_the_command_line_come_after_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text('[layers]\nfc = 4\n"conv*" = "float32"\n')
+    recipe = recipe_from_options(path, {"layers": {"fc": {"mode": "int16"}, "conv1": {"bits": 6, "mode": "int8"}}})
+    assert list(recipe.layers.items()) == [("conv*", "float32"), ("fc", "int16"), ("conv1", LayerChoice("int8", 6))]
+    assert [recipe.plan.mode_of(name).name for name in ("conv1", "conv2", "fc")] == ["int8", "float32", "int16"]
 
 
 def test_a_part_that_is_no_table_is_told_also_where_an_option_goes_into_it(tmp_path: Path) -> None:

@@ -134,6 +134,9 @@ def layer(**changed: Any) -> dict[str, Any]:
     ("tensors", "header", "told"),
     [
         ({"b.weight": np.ones(2, np.float32)}, {}, "has no layer"),
+        ({}, {"grid": "8 bits sine [1"}, "has a bad header"),
+        ({}, {"grid": '8 bits sine {"a": 9}'}, "has a bad header"),
+        ({}, {"grid": '8 bits sine {"a"'}, "has a bad header"),
         (layer(**{"a.step": None}), {}, "a: a layer has no int8 codes with a float32 step"),
         (layer(**{"a.codes": np.ones((3, 2), np.int16)}), {}, "no int8 codes"),
         (layer(**{"a.codes": np.ones((), np.int8)}), {}, "no int8 codes"),

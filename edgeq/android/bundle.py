@@ -39,11 +39,11 @@ def check_android(recipe: Recipe) -> None:
     Raises:
         RecipeError: the file would not take a camera's bytes and give scores.
     """
-    if recipe.quantize.io != "uint8":
+    if recipe.quantize.ends != "uint8":
         raise RecipeError(
             "the Android app takes a camera's bytes and shows scores",
             where="--android",
-            got=f"--io {recipe.quantize.io}",
+            got=f"--io {recipe.quantize.ends}",
             wanted="--io uint8",
             remedy="leave one of the two out",
         )

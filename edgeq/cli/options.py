@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgeq.display.progress import Verbosity
     from edgeq.recipe import Recipe
 
-__all__ = ["output_options", "recipe_from_options", "recipe_options", "verbosity"]
+__all__ = ["MODE_OPTIONS", "output_options", "recipe_from_options", "recipe_options", "verbosity"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -46,8 +46,44 @@ FIELDS = {
     "schedule": ("regularizer", "schedule"),
     "scale": ("regularizer", "scale"),
     "calibration": ("quantize", "calibration"),
+    "mode": ("quantize", "mode"),
+    "layers": ("layers",),
+    "packed": ("quantize", "packed"),
     "io": ("quantize", "io"),
 }
+
+
+def _layers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any] | None:
+    """Patterns to what stands behind their equals sign: a mode, bits, or both with a comma."""
+    layers: dict[str, Any] = {}
+    for value in values:
+        pattern, sign, choice = value.rpartition("=")
+        if not sign or not pattern or not choice:
+            raise click.BadParameter(f"{value!r} is not PATTERN=MODE or PATTERN=BITS.")
+        parts = [part.strip() for part in choice.split(",")]
+        layers[pattern] = {
+            "bits" if part.isdigit() else "mode": int(part) if part.isdigit() else part for part in parts
+        }
+    return layers or None
+
+
+# None where they are not given, so that a recipe's own stand.
+MODE_OPTIONS = [
+    click.option(
+        "--mode",
+        type=click.Choice(["int8", "int16", "dynamic", "float16", "float32"]),
+        help="What the file computes in [int8].",
+    ),
+    click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="PATTERN=MODE|BITS",
+        callback=_layers,
+        help="Another mode or other bits for layers, such as 'layer3.*=float32' or 'fc=4'; repeated.",
+    ),
+    click.option("--packed", is_flag=True, default=None, help="Store codes of 4 bits or fewer two a byte."),
+]
 
 _RECIPE_OPTIONS = [
     click.option(
@@ -99,7 +135,8 @@ _RECIPE_OPTIONS = [
         shell_complete=complete_calibration,
         help="How activations get their ranges [minmax].",
     ),
-    click.option("--io", type=click.Choice(["uint8", "int8", "float32"]), help="Type of the file's ends [uint8]."),
+    *MODE_OPTIONS,
+    click.option("--io", type=click.Choice(["uint8", "int8", "float32"]), help="Type of the file's ends [by mode]."),
     click.option(
         "--recipe",
         "recipe_file",
@@ -155,5 +192,7 @@ def recipe_from_options(recipe_file: Path | None, options: dict[str, Any]) -> Re
             part = part.setdefault(name, {})
             if not isinstance(part, dict):
                 raise RecipeError(f"bad value for {name}", where=recipe_file, got=repr(part), wanted="a table")
+        if isinstance(value, dict) and isinstance(part.get(key), dict):  # the last pattern wins: these
+            value = {name: item for name, item in part[key].items() if name not in value} | value
         part[key] = value
     return recipe_from_dict(table, where=where or "defaults")

@@ -10,7 +10,7 @@ import click
 
 from edgeq.cli.completion import complete_calibration
 from edgeq.cli.console import print_result
-from edgeq.cli.options import output_options, verbosity
+from edgeq.cli.options import MODE_OPTIONS, output_options, verbosity
 from edgeq.display.progress import showing_progress
 
 if TYPE_CHECKING:
@@ -19,20 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["command", "quantize_options", "request_from_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _layers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Patterns to what stands behind their equals sign: a mode, bits, or both with a comma."""
-    layers: dict[str, Any] = {}
-    for value in values:
-        pattern, sign, choice = value.rpartition("=")
-        if not sign or not pattern or not choice:
-            raise click.BadParameter(f"{value!r} is not PATTERN=MODE or PATTERN=BITS.")
-        parts = [part.strip() for part in choice.split(",")]
-        layers[pattern] = {
-            "bits" if part.isdigit() else "mode": int(part) if part.isdigit() else part for part in parts
-        }
-    return layers
 
 
 _OPTIONS = [
@@ -53,21 +39,7 @@ _OPTIONS = [
     click.option(
         "--scale", type=click.Choice(["tensor", "channel"]), default="channel", help="Of the weights [channel]."
     ),
-    click.option(
-        "--mode",
-        type=click.Choice(["int8", "int16", "dynamic", "float16", "float32"]),
-        default="int8",
-        help="What the file computes in [int8].",
-    ),
-    click.option(
-        "--layer",
-        "layers",
-        multiple=True,
-        metavar="PATTERN=MODE|BITS",
-        callback=_layers,
-        help="Another mode or other bits for layers, such as 'layer3.*=float32' or 'fc=4'; repeated.",
-    ),
-    click.option("--packed", is_flag=True, help="Store codes of 4 bits or fewer two a byte."),
+    *MODE_OPTIONS,
     click.option(
         "--io",
         type=click.Choice(["uint8", "int8", "int16", "float32"]),
@@ -96,9 +68,9 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
         grid=Grid(options["bits"], options["regularizer"]),
         per_channel=options["scale"] == "channel",
         io=options["io"],
-        mode=options["mode"],
-        layers=options["layers"],
-        packed=options["packed"],
+        mode=options["mode"] or "int8",
+        layers=options["layers"] or {},
+        packed=bool(options["packed"]),
     )
 
 

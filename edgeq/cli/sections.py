@@ -14,6 +14,7 @@ TITLES = {
     "quantize": "Int8 artifact",
 }
 OTHER = "Output"
+SECTIONS = {"layers": "quantize"}  # a table of its own, told with the rest
 
 
 class SectionedCommand(click.Command):
@@ -27,7 +28,7 @@ class SectionedCommand(click.Command):
             record = param.get_help_record(ctx)
             if record is not None:
                 path = FIELDS.get(param.name or "")
-                title = OTHER if path is None else TITLES[path[0] if len(path) > 1 else ""]
+                title = OTHER if path is None else TITLES[path[0] if len(path) > 1 else SECTIONS.get(path[0], "")]
                 sections[title].append(record)
         for title, records in sections.items():
             if records:

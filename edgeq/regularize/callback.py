@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
@@ -35,6 +36,7 @@ class PeriodicRegularizerCallback(Callback):
         recipe: function, amplitude, schedules and scale.
         bits: bits a weight at the end.
         epochs: of the whole training; left out, it is ``trainer.max_epochs``.
+        leave: paths, in the LightningModule, of layers that are left as they are.
 
     Attributes:
         regularizer: the term, once fitting has begun.
@@ -45,13 +47,16 @@ class PeriodicRegularizerCallback(Callback):
         RecipeError: when fitting begins, if the number of epochs is not known.
     """
 
-    def __init__(self, recipe: RegularizerRecipe, *, bits: int = 8, epochs: int | None = None) -> None:
+    def __init__(
+        self, recipe: RegularizerRecipe, *, bits: int = 8, epochs: int | None = None, leave: Container[str] = ()
+    ) -> None:
         super().__init__()
         self.regularizer: PeriodicRegularizer | None = None
         self.last: RegularizerLog | None = None
         self.eta = 0.0
         self._recipe, self._bits, self._epochs = recipe.resolved(bits), bits, epochs
         self._saved: dict[str, dict[str, Tensor]] = {}
+        self._leave = leave
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epochs = self._epochs or trainer.max_epochs or 0
@@ -70,6 +75,7 @@ class PeriodicRegularizerCallback(Callback):
             bits=self._bits,
             amplitude=(recipe.amplitude or 0.0) if recipe.form == "loss" else 0.0,
             scale=recipe.scale,
+            leave=self._leave,
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -8,7 +8,7 @@ float64 (Apple's mps) stay in float32 and have that error.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -75,6 +75,7 @@ class PeriodicRegularizer:
         bits: bits a weight.
         amplitude: a of eq. (8) and (9), 0 or more.
         scale: ``tensor`` (one c a layer, as in the paper) or ``channel`` (one an output channel).
+        leave: paths of layers that are left as they are.
 
     Attributes:
         amplitude: may be set at any time; 0 adds nothing.
@@ -98,6 +99,7 @@ class PeriodicRegularizer:
         bits: int = 8,
         amplitude: float = 1e-3,
         scale: Scale = "tensor",
+        leave: Container[str] = (),
     ) -> None:
         if scale not in get_args(Scale):
             raise RecipeError("unknown scale", where="regularizer.scale", got=scale, wanted="tensor or channel")
@@ -107,7 +109,7 @@ class PeriodicRegularizer:
         self.amplitude = amplitude
         self._function = FUNCTIONS[function]
         self._per_channel = scale == "channel"
-        self._weights = list(find_weights(model))
+        self._weights = [weight for weight in find_weights(model) if weight.layer not in leave]
         if not self._weights:
             raise ModelError(
                 "the network has no weights to regularize",

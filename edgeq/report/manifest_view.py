@@ -84,6 +84,7 @@ class _Bench:
 class _Manifest:
     edgeq: str = ""
     model: str = ""
+    mode: str = "int8"
     seed: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float | None] = field(default_factory=dict)

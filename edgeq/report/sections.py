@@ -67,11 +67,12 @@ class FileRow:
 def accuracies(manifest: Mapping[str, Any]) -> list[tuple[str, str, float, float | None]]:
     """Stage, what ran, accuracy in percent and points above float, of each stage that the manifest has."""
     measured = manifest.get("accuracy") or {}
+    mode = manifest.get("mode", "int8")
     ran = {
         "float": ("Float", "PyTorch, float32"),
         "snapped": ("Snapped", "PyTorch, weights on the grid"),
-        "onnx": ("ONNX", "onnxruntime, int8"),
-        "tflite": ("TFLite", "LiteRT, int8"),
+        "onnx": ("ONNX", f"onnxruntime, {mode}"),
+        "tflite": ("TFLite", f"LiteRT, {mode}"),
     }
     base = measured.get("float")
     return [

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgeq.data import ImageData
 from edgeq.errors import FormatError, ModelError, RecipeError
 from edgeq.recipe import Recipe
+from edgeq.strict_toml import toml_value
 from edgeq.train.result import EpochLog
 
 __all__ = [
@@ -55,7 +56,7 @@ def fingerprint(recipe: Recipe, data: ImageData) -> dict[str, Any]:
     The device is left out: a training may go on elsewhere, though not bit for bit.
     """
     flat: dict[str, Any] = {"schema": SCHEMA, "model": recipe.model, "bits": recipe.bits, "seed": recipe.seed}
-    flat["method"] = recipe.method
+    flat |= {"method": recipe.method, "quantize.mode": recipe.quantize.mode, "layers": toml_value(recipe.layers)}
     for part in ("train", "regularizer"):
         flat |= {f"{part}.{key}": value for key, value in dataclasses.asdict(getattr(recipe, part)).items()}
     del flat["train.device"]

@@ -14,12 +14,15 @@ from torch import nn
 
 from edgeq.data import ImageData
 from edgeq.errors import FormatError
+from edgeq.grid import Grid
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe
 from edgeq.regularize.straight_through import round_straight_through, take_rounding_off
+from edgeq.regularize.weights import find_weights
 from edgeq.snap import quantized_layers
 from edgeq.train.batches import EpochBatches
 from edgeq.train.checkpoint import (
+    PREFIX,
     REMEDY,
     check_fingerprint,
     fingerprint,
@@ -81,7 +84,8 @@ def train(
     run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), fingerprint(recipe, data))
     if recipe.method == "straight-through":
         per_channel = recipe.regularizer.scale == "channel"
-        round_straight_through(model, quantized_layers(model), recipe.grid, per_channel)
+        for grid, layers in _by_grid(model, recipe).items():
+            round_straight_through(model, layers, grid, per_channel)
     try:
         past = _read_past(model, run) if resume else _Past()
         if len(past.history) < recipe.train.epochs:
@@ -136,9 +140,13 @@ def _fit(
 
     recipe = run.recipe
     term = recipe.regularizer
-    if recipe.method != "periodic":  # it only measures
+    names, plan = [weight.layer for weight in find_weights(model)], recipe.plan
+    left = [name for name in names if plan.grid_of(name) != recipe.grid]
+    none = len(left) == len(names)
+    if recipe.method != "periodic" or none:  # it only measures
         term = dataclasses.replace(term, form="loss", amplitude=0.0, stages=(), scale_update="live")
-    regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits)
+    leave = frozenset(f"{PREFIX}{name}" for name in left if not none)
+    regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits, leave=leave)
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision)
         module.fingerprint = run.made_with
@@ -153,6 +161,16 @@ def _fit(
                 _run_trainer(trainer, module, run, past)
     assert regularizer.regularizer is not None
     return module.history, plain_scales(regularizer.regularizer.held_scales)
+
+
+def _by_grid(model: nn.Module, recipe: Recipe) -> dict[Grid, dict[str, nn.Module]]:
+    """The layers whose weights are to be on each grid; those that stay float are left out."""
+    table: dict[Grid, dict[str, nn.Module]] = {}
+    for name, layer in quantized_layers(model).items():
+        grid = recipe.plan.grid_of(name)
+        if grid is not None:
+            table.setdefault(grid, {})[name] = layer
+    return table
 
 
 def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:

@@ -74,6 +74,11 @@ class Verification:
     golden_outputs: NDArray[np.generic]
 
     @property
+    def max_float_error(self) -> float | None:
+        """The largest difference of any layer's floats, over the largest float; None where all are codes."""
+        return max((layer.error for layer in self.layers if layer.error is not None), default=None)
+
+    @property
     def max_code_difference(self) -> int:
         """The largest difference of any layer between any two runtimes, in codes."""
         return max((max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in self.layers), default=0)
