@@ -26,6 +26,7 @@ __all__ = ["export_and_compare", "export_random", "randomize"]
 RUNTIME_PYTHON = "EDGEQ_TFLITE_RUNTIME_PYTHON"  # a Python with tflite-runtime 2.14 and numpy 1, where there is one
 CALIBRATION_SAMPLES = 8
 
+TOKENS = ("cls_token", "pos_embed")
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 
 OLD_RUNTIME = """
@@ -46,7 +47,8 @@ np.save(outputs, np.stack(rows))
 
 
 def randomize(model: nn.Module, input_shape: tuple[int, ...], seed: int = 0) -> None:
-    """Give a new network what training leaves behind: norms that shift, scale and flip, statistics of real activations.
+    """Give a new network what training leaves behind: norms that shift, scale and flip, statistics of real activations,
+    tokens and positions as large as what they stand beside (new ones, of 0.02, are less than a step of its grid).
 
     Args:
         model: changed in place; left in evaluation mode.
@@ -64,6 +66,9 @@ def randomize(model: nn.Module, input_shape: tuple[int, ...], seed: int = 0) -> 
                     module.momentum = 1.0
             elif isinstance(bias := getattr(module, "bias", None), nn.Parameter):
                 bias.normal_(0, 0.1, generator=generator)
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2] in TOKENS:
+                parameter.normal_(0, 1, generator=generator)
         model.train()(torch.randn(8, *input_shape, generator=generator))
     model.eval()
 

@@ -78,13 +78,14 @@ def _shape(low: Lowering, value: ir.Value | None, node: ir.Node) -> tuple[int, .
 
 
 def _result_layout(shape: tuple[int, ...], held: list[Layout]) -> Layout:
-    """The layout of an operand that has the result's shape, one in canonical order if there is one; else that order."""
+    """The layout of an operand that has the result's shape, one in canonical order if there is one, but for images the
+    one of the fewest dimensions, as dense layers have it; else that order."""
     canonical = Layout.arranged(shape)
     whole = [layout for layout in held if layout.shape == shape]
     if not whole:
         return canonical
     straight = [layout for layout in whole if layout.axis_order() == canonical.axis_order()]
-    chosen = (straight or whole)[0]
+    chosen = min(straight or whole, key=lambda layout: len(shape) != 4 and len(layout.tensor_shape))
     # Every operand's axes must be made of the chosen one's factors, or be brought to them.
     return chosen if all(refine(chosen, layout) for layout in whole) else canonical
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -77,7 +78,8 @@ def _fully_connected(
         raise ExportError("a weight of two dimensions is wanted", where=node_name(node), got=weight.codes.shape)
     if weight.scale.size > 1 and weight.axis != 0:
         raise ExportError("a weight's scales go along its inputs", where=node_name(node), wanted="along its outputs")
-    source, held, columns = _dense_input(low, node, view)
+    # Scales a channel over more than two dimensions tflite-runtime 2.14's own kernels compute wrongly.
+    source, held, columns = _dense_input(low, node, view, flat=weight.scale.size > 1)
     outputs = weight.codes.shape[0]
     layout = Layout.arranged((outputs, weight.codes.shape[1]))
     if columns is not None:
@@ -102,8 +104,11 @@ def _fully_connected(
              fuse=True, result=result)  # fmt: skip
 
 
-def _dense_input(low: Lowering, node: ir.Node, view: View) -> tuple[int, Layout, Layout | None]:
-    """The input with the axis of the products last, its layout, and that axis's own where it is in parts."""
+def _dense_input(low: Lowering, node: ir.Node, view: View, *, flat: bool) -> tuple[int, Layout, Layout | None]:
+    """The input with the axis of the products last, its layout, and that axis's own where it is in parts.
+
+    ``flat`` asks for two dimensions: all others are rows.
+    """
     layout = view.layout
     rank = len(layout.axes)
     lead = len(layout.factors) - len(layout.axes[-1])
@@ -111,7 +116,9 @@ def _dense_input(low: Lowering, node: ir.Node, view: View) -> tuple[int, Layout,
         order = layout.axis_order() or tuple(range(rank))
         layout = Layout.arranged(layout.shape, (*(axis for axis in order if axis != rank - 1), rank - 1))
         lead = len(layout.factors) - len(layout.axes[-1])
-    if layout.tensor_shape[-1] != layout.shape[-1] or (rank == 2 and len(layout.tensor_shape) != 2):
+    if flat:
+        layout = replace(layout, tensor_shape=(math.prod(layout.factors[:lead]), layout.shape[-1]))
+    elif layout.tensor_shape[-1] != layout.shape[-1] or (rank == 2 and len(layout.tensor_shape) != 2):
         sizes = layout.factors[:lead]
         ones = (1,) * max(rank - 1 - len(sizes), 0)
         layout = replace(layout, tensor_shape=(*ones, *sizes, layout.shape[-1]))
