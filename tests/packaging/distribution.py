@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 __all__ = ["check_sdist", "check_wheel"]
 
@@ -127,12 +128,12 @@ def _check_imports(contents: dict[str, bytes], root: Path) -> None:
     """Every third-party module that the package imports is of a declared dependency."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(line for part in project["optional-dependencies"].values() for line in part)]
-    declared = {re.split(r"[^\w.-]", line)[0].lower() for line in lines}
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
     owners = importlib.metadata.packages_distributions()
     for name, content in contents.items():
         if name.endswith(".py"):
             for module in _imported(content) - set(sys.stdlib_module_names) - {"edgeq"}:
-                distributions = {owner.lower() for owner in owners.get(module, [])}
+                distributions = {canonicalize_name(owner) for owner in owners.get(module, [])}
                 assert distributions & declared or module == "tflite_runtime", f"{name} imports {module}"
 
 
