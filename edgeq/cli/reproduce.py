@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -13,6 +14,36 @@ from edgeq.cli.options import output_options, verbosity
 from edgeq.display.progress import showing_progress
 
 __all__ = ["command"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def sweep_options(out: str, *, seeds: tuple[int, ...] = (0,), units: str = "Trainings") -> Callable[[_F], _F]:
+    """Seeds, jobs, device and folder of a sweep, and the output options."""
+    listed = ", ".join(map(str, seeds))
+    options = [
+        click.option(
+            "--seed",
+            "seeds",
+            type=click.IntRange(0),
+            multiple=True,
+            default=seeds,
+            help=f"Repeated for several [{listed}].",
+        ),
+        click.option("--jobs", type=click.IntRange(1), default=1, help=f"{units} at a time [1]."),
+        click.option(
+            "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To train on [auto]."
+        ),
+        click.option("--out", type=click.Path(path_type=Path), default=Path(out), help="Folder of the runs."),
+        output_options,
+    ]
+
+    def decorate(function: _F) -> _F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 @click.group("reproduce", cls=SuggestingGroup, epilog="Example: edgeq reproduce table1")
@@ -34,11 +65,7 @@ def table1_command(as_json: bool, quiet: bool, verbose: bool) -> None:
 @click.option("--data", required=True, metavar="PATH", help="CIFAR-10: folder, archive or its own batches.")
 @click.option("--model", default="resnet20", metavar="NAME", help="The network [resnet20].")
 @click.option("--epochs", type=click.IntRange(1), default=100, help="Of each training [100, as in the paper].")
-@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,), help="Repeated for several [0].")
-@click.option("--jobs", type=click.IntRange(1), default=1, help="Trainings at a time [1].")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To train on [auto].")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/table2"), help="Folder of the runs.")
-@output_options
+@sweep_options("out/table2")
 def table2_command(
     seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
@@ -60,11 +87,7 @@ def table2_command(
 @click.option("--cache", default="", metavar="FOLDER", help="Decode the images to this disk (ImageNet: 201 GB).")
 @click.option("--epochs", type=click.IntRange(1), default=90, help="Of each training [90, as in the paper].")
 @click.option("--batch-size", type=click.IntRange(2), default=256, help="Images a step [256, as in the paper].")
-@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,), help="Repeated for several [0].")
-@click.option("--jobs", type=click.IntRange(1), default=1, help="Trainings at a time [1].")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To train on [auto].")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/table3"), help="Folder of the runs.")
-@output_options
+@sweep_options("out/table3")
 def table3_command(
     seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
@@ -105,11 +128,7 @@ def figures_command(
 @click.option("--batch-size", type=click.IntRange(2), default=128, help="Images a step [128].")
 @click.option("--cutout", type=click.IntRange(0), default=0, help="Blank a square of each training image [0].")
 @click.option("--bits", multiple=True, type=click.IntRange(2, 8), default=(8, 4, 2), help="Repeated [8, 4, 2].")
-@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0, 1), help="Repeated [0, 1].")
-@click.option("--jobs", type=click.IntRange(1), default=1, help="Builds at a time [1].")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To train on [auto].")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/methods"), help="Folder of the runs.")
-@output_options
+@sweep_options("out/methods", seeds=(0, 1), units="Builds")
 def methods_command(
     seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
