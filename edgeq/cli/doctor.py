@@ -23,6 +23,7 @@ NEEDED = (
     "jinja2",
     "lightning",
     "markupsafe",
+    "ml-dtypes",
     "numpy",
     "onnx",
     "onnx-ir",
