@@ -1,7 +1,8 @@
 """The recipe: every choice of a build in frozen dataclasses, read from strict TOML and written back resolved.
 
-Defaults live here and nowhere else. A field left out of the TOML keeps its default; an unknown key is an error that
-names the nearest known one. No torch, no data: a recipe is checked before anything heavy is imported.
+Defaults live here and, for ``[train]``, in ``train_recipe``. A field left out of the TOML keeps its default; an unknown
+key is an error that names the nearest known one. No torch, no data: a recipe is checked before anything heavy is
+imported.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Literal
 from edgeq.errors import RecipeError
 from edgeq.grid import Function, Grid, bits_to_frequency
 from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
-from edgeq.strict_toml import dataclass_to_toml, read_toml, table_to_dataclass
+from edgeq.strict_toml import dataclass_to_toml, read_toml, require, table_to_dataclass
+from edgeq.train_recipe import TrainRecipe
 
 __all__ = [
     "DataRecipe",
@@ -33,11 +35,6 @@ __all__ = [
 AMPLITUDE_AT_8_BITS = 1e-5
 STEPS_A_RAISE = 32
 BATCH_NORM_IMAGES = 1024
-
-
-def _require(fits: bool, key: str, value: object, wanted: str) -> None:
-    if not fits:
-        raise RecipeError("out of range", where=key, got=value, wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,58 +56,7 @@ class DataRecipe:
     unreadable: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
-        _require(0 <= self.image_size <= 4096, "data.image_size", self.image_size, "0 to 4096")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRecipe:
-    """How the network is trained.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
-        learning_rate: the peak rate.
-        momentum: of SGD; AdamW's first beta.
-        weight_decay: decoupled for AdamW, L2 for SGD; applied to weights of two or more dimensions only.
-        rate_schedule: ``cosine`` (to zero) or ``onecycle`` (up over ``warmup`` of the steps, then cosine to zero).
-        warmup: share of the steps that ``onecycle`` spends rising.
-        precision: ``bf16`` (autocast), ``fp32``, or ``auto``: bf16 where the CPU or GPU computes in it.
-        crop_padding: zero pixels put on each side before a random crop; 0 crops nothing.
-        flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
-        cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
-        label_smoothing: share of the target that is spread over all classes.
-        init: a ``.safetensors`` file of this network's weights to start from, such as the ``checkpoint.safetensors`` of
-            an earlier build; empty for new ones from the seed.
-        device: ``auto``, ``cpu`` or ``cuda``.
-    """
-
-    epochs: int = 30
-    batch_size: int = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    rate_schedule: Literal["cosine", "onecycle"] = "onecycle"
-    warmup: float = 0.2
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    crop_padding: int = 4
-    flip: bool | None = None
-    cutout: int = 0
-    label_smoothing: float = 0.0
-    init: str = ""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            value = getattr(self, name)
-            _require(0 < value < math.inf, f"train.{name}", value, "a finite number above 0")
-        _require(0 <= self.momentum < 1, "train.momentum", self.momentum, "0 or more, below 1")
-        _require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "0 or more, finite")
-        _require(0 < self.warmup < 1, "train.warmup", self.warmup, "between 0 and 1")
-        _require(0 <= self.crop_padding <= 64, "train.crop_padding", self.crop_padding, "0 to 64")
-        _require(0 <= self.cutout <= 4096, "train.cutout", self.cutout, "0 to 4096")
-        _require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
+        require(0 <= self.image_size <= 4096, "data.image_size", self.image_size, "0 to 4096")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +112,16 @@ class RegularizerRecipe:
 
     def __post_init__(self) -> None:
         if self.amplitude is not None:
-            _require(0 <= self.amplitude < math.inf, "regularizer.amplitude", self.amplitude, "0 or more, finite")
-        _require(1 <= self.factor < math.inf, "regularizer.factor", self.factor, "1 or more, finite")
-        _require(self.every is None or self.every >= 1, "regularizer.every", self.every, "1 or more")
-        _require(0 <= self.eta <= 1, "regularizer.eta", self.eta, "0 to 1")
-        _require(0 < self.eta_start <= 1, "regularizer.eta_start", self.eta_start, "above 0, up to 1")
-        _require(self.pull is None or 0 < self.pull <= 1, "regularizer.pull", self.pull, "above 0, up to 1")
-        _require(self.settle is None or 0 <= self.settle <= 1, "regularizer.settle", self.settle, "0 to 1")
-        _require(
-            self.hold_epoch is None or self.hold_epoch >= 0, "regularizer.hold_epoch", self.hold_epoch, "0 or more"
-        )
+            require(0 <= self.amplitude < math.inf, "regularizer.amplitude", self.amplitude, "0 or more, finite")
+        require(1 <= self.factor < math.inf, "regularizer.factor", self.factor, "1 or more, finite")
+        require(self.every is None or self.every >= 1, "regularizer.every", self.every, "1 or more")
+        require(0 <= self.eta <= 1, "regularizer.eta", self.eta, "0 to 1")
+        require(0 < self.eta_start <= 1, "regularizer.eta_start", self.eta_start, "above 0, up to 1")
+        require(self.pull is None or 0 < self.pull <= 1, "regularizer.pull", self.pull, "above 0, up to 1")
+        require(self.settle is None or 0 <= self.settle <= 1, "regularizer.settle", self.settle, "0 to 1")
+        require(self.hold_epoch is None or self.hold_epoch >= 0, "regularizer.hold_epoch", self.hold_epoch, "0 or more")
         if self.clip is not None:
-            _require(0 <= self.clip < math.inf, "regularizer.clip", self.clip, "0 or more, finite")
+            require(0 <= self.clip < math.inf, "regularizer.clip", self.clip, "0 or more, finite")
 
     def resolved(self, bits: int, *, fine_tuning: bool = False) -> RegularizerRecipe:
         """The same with what follows from the bits filled in; ``every`` and, with stages, ``clip`` stay left out.
@@ -260,7 +204,7 @@ class QuantizeRecipe:
 
     def __post_init__(self) -> None:
         count = self.batch_norm_images
-        _require(count is None or 0 <= count <= 10_000_000, "quantize.batch_norm_images", count, "0 to 10000000")
+        require(count is None or 0 <= count <= 10_000_000, "quantize.batch_norm_images", count, "0 to 10000000")
 
     @property
     def ends(self) -> Literal["uint8", "int8", "float32"]:
@@ -310,8 +254,8 @@ class Recipe:
         stages = (*self.regularizer.stages, self.bits)
         fits = max(stages) <= 24 and all(first > second for first, second in itertools.pairwise(stages))
         wanted = f"falling bits, 24 to {self.bits + 1}"
-        _require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
-        _require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
+        require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
+        require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         object.__setattr__(self, "layers", {name: _shortest(choice) for name, choice in self.layers.items()})
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)

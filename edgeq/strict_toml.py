@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from edgeq.errors import RecipeError
 
-__all__ = ["dataclass_to_toml", "read_toml", "table_to_dataclass", "toml_value"]
+__all__ = ["dataclass_to_toml", "read_toml", "require", "table_to_dataclass", "toml_value"]
 
 MAX_TOML_BYTES = 1 << 20
 
@@ -44,6 +44,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError("cannot be read", where=path, got=error.strerror) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError("is no valid TOML", where=path, got=error) from error
+
+
+def require(fits: bool, key: str, value: object, wanted: str) -> None:
+    """Raise for a value that a dataclass read from TOML cannot take.
+
+    Raises:
+        RecipeError: it does not fit; the message has key, value and what is wanted.
+    """
+    if not fits:
+        raise RecipeError("out of range", where=key, got=value, wanted=wanted)
 
 
 def table_to_dataclass(cls: type[_T], table: dict[str, Any], *, where: str, prefix: str = "") -> _T:
