@@ -66,14 +66,14 @@ def make_artifact(
     head: Head = "none",
     classifier: ImageClassifier | None = None,
     plan: Plan | None = None,
+    per_channel: bool = True,
     progress: Progress | None = None,
 ) -> Artifact:
     """Quantize a float ONNX model; trained codes are kept.
 
     Args:
         model: float, batch norms kept; changed in place (folded).
-        trained: codes and step of each trained layer by layer name; weights that are not among them are rounded here,
-            per channel, after the fold.
+        trained: codes and step of each trained layer by layer name; weights that are not among them are rounded here.
         samples: the calibration set, a float32 array an input, samples first.
         calibration: how ranges are made.
         pinned: grids that are given, by input name.
@@ -81,6 +81,7 @@ def make_artifact(
         head: ``softmax`` for a classifier with scores.
         classifier: puts metadata and labels into the file.
         plan: what layers compute in, and the grids of the weights that were not trained.
+        per_channel: these get a step an output channel, or one a tensor (before the batch-norm fold).
         progress: shown.
 
     Raises:
@@ -98,7 +99,7 @@ def make_artifact(
     if calibration.equalize and not equalize(model, table):
         notes.append("nothing was equalized: no two layers without a trained grid have but Relu and pools between them")
     floats = float_parameters(model, table) if calibration.correct_bias else {}
-    weights = fold_model(model, table, grid_of=plan.grid_of)
+    weights = fold_model(model, table, grid_of=plan.grid_of, per_channel=per_channel)
     kinds: list[str] = sorted(plan.uses - {"float32"})
     ranges = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
     grids = {kind: activation_grids(model, ranges, pinned or {}, kind) for kind in kinds}

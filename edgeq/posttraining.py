@@ -224,7 +224,7 @@ def _float_module(
         trained = load_grid(grid_file) if isinstance(grid_file, Path) else dict(grid_file)
         put_codes(model, trained)
     elif not request.per_channel:
-        trained = snap(model, request.grid)
+        trained = snap(model, request.grid, grid_of=request.plan.grid_of)
     float_model = export_float(model, input_shapes)
     check_export(float_model, model)
     require_exported(trained, float_model.graph.initializers)
@@ -255,7 +255,15 @@ def _quantize(
     with clock.stage("export", "Export"):
         pinned = dict.fromkeys(samples, PIXEL_GRID) if images else {}
         artifact = make_artifact(
-            model, trained, samples, calibration, pinned=pinned, io=io, plan=plan, progress=clock.progress
+            model,
+            trained,
+            samples,
+            calibration,
+            pinned=pinned,
+            io=io,
+            plan=plan,
+            per_channel=request.per_channel,
+            progress=clock.progress,
         )
         weights = _all_weights(trained, artifact)
         kept = {layer.removesuffix(".weight"): weight for layer, weight in weights.items()}

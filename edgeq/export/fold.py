@@ -88,16 +88,17 @@ def fold_batch_norm(layer: FoldedLayer, norm: BatchNorm, *, name: str = "layer")
 
 
 def fold_model(
-    model: ir.Model, weights: dict[str, QuantizedWeight], *, grid_of: GridOf | None = None
+    model: ir.Model, weights: dict[str, QuantizedWeight], *, grid_of: GridOf | None = None, per_channel: bool = True
 ) -> dict[str, QuantizedWeight]:
     """Fold every batch norm of a float model and put all convolution and dense weights on integer grids.
 
     Args:
         model: changed in place: batch norms are gone and the initializers hold ``codes * step``.
         weights: the trained grids, by initializer name (``layer1.0.conv1.weight``), in PyTorch's layout. A weight
-            that is not among them is rounded after the fold, per output channel, from max-abs.
+            that is not among them is rounded from max-abs.
         grid_of: by layer name, for the weights that are not in ``weights``: their grid, or None where they stay float;
             8 bits when left out.
+        per_channel: round these after the fold with a step an output channel, or before it with one a tensor.
 
     Returns:
         The grids of all Conv, ConvTranspose, Gemm and MatMul weights after the fold, by initializer name.
@@ -115,9 +116,10 @@ def fold_model(
             if grid is None and parameter_of(stored) not in weights:
                 _fold_float(model, node, norm)
                 continue
-            layer = _layer(node, weights.get(parameter_of(stored)), grid or Grid())
+            layer = _layer(node, weights.get(parameter_of(stored)), grid or Grid(), per_channel)
             if norm is not None:
-                layer = _fold_node(node, norm, layer, parameter_of(stored) in weights, grid or Grid())
+                keep = parameter_of(stored) in weights or not per_channel
+                layer = _fold_node(node, norm, layer, keep, grid or Grid())
             folded[str(stored.name)] = layer.weight
             _store(model, node, layer)
         elif node.op_type == "BatchNormalization" and node.graph is not None:  # not folded: it follows no layer
@@ -167,7 +169,7 @@ def _fold_float(model: ir.Model, node: ir.Node, norm: ir.Node | None) -> None:
     _store_bias(model, node, bias)
 
 
-def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> FoldedLayer:
+def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid, per_channel: bool) -> FoldedLayer:
     """The layer of a node before the fold, on its trained grid or on one of its own."""
     stored = present(node.inputs[1])
     name = str(stored.name).removesuffix(".weight")
@@ -183,7 +185,7 @@ def _layer(node: ir.Node, trained: QuantizedWeight | None, grid: Grid) -> Folded
         )
     axis = output_axis(node)
     if trained is None:
-        trained = _rounded(values, axis, grid, name)
+        trained = _rounded(values, axis, grid, name, per_channel=per_channel)
     return FoldedLayer(trained, given, axis)
 
 
@@ -209,18 +211,20 @@ def _checked(node: ir.Node, name: str) -> tuple[NDArray[np.float32], NDArray[np.
     return values, given.astype(np.float32)
 
 
-def _rounded(values: NDArray[np.float32], axis: int, grid: Grid, name: str) -> QuantizedWeight:
-    """A weight on a grid of its own, a step an output channel."""
+def _rounded(
+    values: NDArray[np.float32], axis: int, grid: Grid, name: str, *, per_channel: bool = True
+) -> QuantizedWeight:
+    """A weight on a grid of its own."""
     rows = np.moveaxis(values, axis, 0)
-    quantized = quantize_weight(rows, grid, per_channel=True, name=f"layer {name}")
+    quantized = quantize_weight(rows, grid, per_channel=per_channel, name=f"layer {name}")
     return replace(quantized, codes=np.ascontiguousarray(np.moveaxis(quantized.codes, 0, axis)))
 
 
-def _fold_node(node: ir.Node, norm: ir.Node, layer: FoldedLayer, trained: bool, grid: Grid) -> FoldedLayer:
-    """Fold one batch norm; a weight without a trained grid is folded in float and rounded after."""
+def _fold_node(node: ir.Node, norm: ir.Node, layer: FoldedLayer, keep: bool, grid: Grid) -> FoldedLayer:
+    """Fold one batch norm; a weight whose codes need not be kept is folded in float and rounded after."""
     name = str(present(node.inputs[1]).name).removesuffix(".weight")
     parameters = norm_parameters(norm)
-    if trained:
+    if keep:
         layer = fold_batch_norm(layer, parameters, name=name)
     else:
         factor = parameters.factor(name)

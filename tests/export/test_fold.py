@@ -59,6 +59,17 @@ def assert_folded_like_onnxruntime(
     return model, weight_grids
 
 
+def test_one_step_a_tensor_is_taken_before_the_fold() -> None:
+    weight = weights(CHANNELS, 3, 3, 3, seed=5)
+    body = f"c = Conv <pads = [1, 1, 1, 1]> (x, w)\n y = {NORM}"
+    model = float_model(body, {**norm_constants(), "w": weight}, IMAGE)
+    folded = fold_model(model, {}, per_channel=False)["w"]
+    whole, gamma = quantize_weight(weight, Grid()), norm_constants()["gamma"]
+    assert isinstance(gamma, np.ndarray)
+    signs = np.sign(gamma).astype(np.int8).reshape(-1, 1, 1, 1)
+    np.testing.assert_array_equal(folded.codes, whole.codes * signs)
+
+
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_codes_are_kept_up_to_the_sign_of_gamma(per_channel: bool) -> None:
     constants, weight = norm_constants(), trained((CHANNELS, 3, 3, 2), per_channel=per_channel)
