@@ -14,7 +14,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeq.api import bench, build, convert, export, inspect, quantize, report, sensitivity, train, verify
+    from edgeq.api import build, convert, export, quantize, train
     from edgeq.bench.artifact import BenchRequest, BenchResult
     from edgeq.display.summary import Result
     from edgeq.errors import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RecipeError,
         VerifyError,
     )
+    from edgeq.examine import bench, inspect, report, sensitivity, verify
     from edgeq.grid import Grid, QuantizedWeight
     from edgeq.inspection import Inspection
     from edgeq.layer_costs import Sensitivity
@@ -83,22 +84,22 @@ _HOMES = MappingProxyType(
         "TrainingResult": "results",
         "VerifyError": "errors",
         "VerifyResult": "results",
-        "bench": "api",
+        "bench": "examine",
         "build": "api",
         "convert": "api",
         "export": "api",
-        "inspect": "api",
+        "inspect": "examine",
         "list_targets": "targets",
         "load_grid": "snap",
         "load_recipe": "recipe",
         "load_target": "targets",
         "quantize": "api",
-        "report": "api",
+        "report": "examine",
         "save_grid": "snap",
-        "sensitivity": "api",
+        "sensitivity": "examine",
         "snap": "snap",
         "train": "api",
-        "verify": "api",
+        "verify": "examine",
     }
 )
 

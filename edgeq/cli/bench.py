@@ -81,9 +81,9 @@ def command(
     **options: Any,
 ) -> None:
     """What an artifact costs on a device: counted and estimated under QEMU, or measured on a board."""
-    from edgeq.api import bench
     from edgeq.bench.artifact import BenchRequest
     from edgeq.bench.transport import parse_via
+    from edgeq.examine import bench
 
     parse_via(via)  # before anything repeats it: it refuses a password
     _check_usage(targets, via, compare, options)

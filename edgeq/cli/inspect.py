@@ -24,7 +24,7 @@ Examples:
 @output_options
 def command(file: Path, tensors: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Operations, tensors, grids and sizes of a .tflite or .onnx file."""
-    from edgeq.api import inspect
+    from edgeq.examine import inspect
 
     verbosity(quiet, verbose)
     result = inspect(file)

@@ -32,7 +32,7 @@ Examples:
 def command(folder: Path, bench: Path | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Draw report.html of a finished build or export again, with what a bench found."""
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.api import report
+        from edgeq.examine import report
 
         result = report(folder, bench, progress=progress)
     print_result(result, as_json=as_json)

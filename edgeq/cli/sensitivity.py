@@ -52,7 +52,7 @@ def command(
     Of a build, with its codes and test images; or of a float ONNX model, rounded as by edgeq quantize.
     """
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.api import sensitivity
+        from edgeq.examine import sensitivity
 
         result = sensitivity(
             source,

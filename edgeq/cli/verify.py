@@ -33,7 +33,7 @@ def command(
     integers byte for byte.
     """
     with showing_progress(verbosity(quiet, verbose)) as progress:
-        from edgeq.api import verify
+        from edgeq.examine import verify
 
         result = verify(folder, data=data, reference_samples=reference_samples, progress=progress)
     print_result(result, as_json=as_json)

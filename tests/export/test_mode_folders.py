@@ -65,12 +65,13 @@ def test_a_step_a_tensor_is_taken_from_the_whole_weight(tmp_path: Path) -> None:
 
 def test_a_step_a_tensor_leaves_float_layers_as_they_are(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5)).eval()
+    dense = nn.Linear(48, 5)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), dense).eval()
     request = ExportRequest(SAMPLES["x"], per_channel=False, layers={"4": "float32"})
     edgeq.export(net, (3, 5, 6), request, tmp_path / "out")
     stored = {tensor.name: tensor for tensor in read_file(tmp_path / "out" / "model.tflite").tensors}
     assert stored["4.weight"].data is not None
-    np.testing.assert_array_equal(stored["4.weight"].data.ravel(), _as_laid_out(net[4].weight.detach().numpy()))
+    np.testing.assert_array_equal(stored["4.weight"].data.ravel(), _as_laid_out(dense.weight.detach().numpy()))
 
 
 def _as_laid_out(dense: np.ndarray) -> np.ndarray:
