@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeq.grid import QuantizedWeight
 from edgeq.manifest import SCHEMA, artifact_entries, layer_entries, package_versions
-from edgeq.recipe import Recipe, recipe_to_toml
+from edgeq.recipe import Recipe, recipe_to_dict, recipe_to_toml
 
 if TYPE_CHECKING:
     from edgeq.artifact import Artifact
@@ -49,13 +49,14 @@ def build_manifest(
     found: Verification,
     training: TrainResult,
     folder: Path,
+    compressed: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """``manifest.json``, and ``golden.npz`` beside it."""
     from edgeq.golden import save_golden
 
     save_golden(folder / "golden.npz", found.golden_inputs, found.golden_outputs)
     return {
-        **manifest_head(recipe, data, training),
+        **manifest_head(recipe, data, training, compressed),
         "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
         "layers": layer_entries(trained),
         "parity": {
@@ -74,13 +75,15 @@ def build_manifest(
     }
 
 
-def manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dict[str, Any]:
+def manifest_head(
+    recipe: Recipe, data: ImageData, training: TrainResult, compressed: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     versions = package_versions()
     return {
         "schema": SCHEMA,
         "edgeq": versions["edgeq"],
         "versions": versions,
-        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),  # as a reader of the file has it
+        "recipe": json.loads(json.dumps(recipe_to_dict(recipe))),  # as a reader of the file has it
         "seed": recipe.seed,
         "mode": recipe.quantize.mode,
         "data": {
@@ -94,6 +97,7 @@ def manifest_head(recipe: Recipe, data: ImageData, training: TrainResult) -> dic
             "precision": training.precision,
             "device": training.device,
         },
+        **({"compress": [dict(entry) for entry in compressed]} if compressed else {}),
     }
 
 

@@ -75,7 +75,7 @@ def build(
         with clock.stage("model", "Network"):
             model = _make_model(recipe, data)
         with clock.stage("train", "Training"):
-            training = _train(model, data, recipe, work, resume, progress)
+            training, compressed = _train(model, data, recipe, work, resume, progress)
         with clock.stage("snap", "Snap to the grid"):
             trained, logits = _snap(model, data, training, recipe, work.folder, progress)
         with clock.stage("export", "Export"):
@@ -84,7 +84,7 @@ def build(
         with clock.stage("verify", "Verify"):
             found = _verify(artifact, trained, data, logits, recipe, progress)
         with clock.stage("report", "Report"):
-            manifest = build_manifest(recipe, data, trained, found, training, work.folder)
+            manifest = build_manifest(recipe, data, trained, found, training, work.folder, compressed)
             manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
             others = _write_android(work.folder) if android else []
             write_report(manifest, data, found, training, command, work.folder, others)
@@ -112,7 +112,7 @@ def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
     if train.flip is None:
         train = dataclasses.replace(train, flip=data.mirrors)
     steps = math.ceil(len(data.train_images) / train.batch_size)
-    regularizer = regularizer.resolved(recipe.bits, fine_tuning=bool(train.init))
+    regularizer = regularizer.resolved(recipe.bits, fine_tuning=bool(train.init or recipe.compress))
     regularizer = dataclasses.replace(regularizer, every=regularizer.every_for(steps))
     images = recipe.quantize.batch_norm_images_for(recipe.bits)
     quantize = dataclasses.replace(recipe.quantize, batch_norm_images=images, io=recipe.quantize.ends)
@@ -140,10 +140,10 @@ def _make_model(recipe: Recipe, data: ImageData) -> nn.Module:
 
 def _train(
     model: nn.Module, data: ImageData, recipe: Recipe, work: Workspace, resume: bool, progress: Progress
-) -> TrainResult:
-    from edgeq.train import train
+) -> tuple[TrainResult, list[dict[str, Any]]]:
+    from edgeq.compress.run import train_and_compress
 
-    return train(model, data, recipe, work.folder, resume=resume, progress=progress)
+    return train_and_compress(model, data, recipe, work.folder, resume=resume, progress=progress)
 
 
 def _snap(
@@ -299,7 +299,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         with clock.stage("model", "Network"):
             model = _make_model(recipe, data)
         with clock.stage("train", "Training"):
-            training = _train(model, data, recipe, work, resume, clock.progress)
+            training, compressed = _train(model, data, recipe, work, resume, clock.progress)
         with clock.stage("snap", "Snap to the grid"):
             trained, logits = _snap(model, data, training, recipe, work.folder, clock.progress)
         labels = data.test_labels.numpy()
@@ -309,7 +309,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         (work.folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
         write_curves(training, work.folder)
         manifest = {
-            **manifest_head(recipe, data, training),
+            **manifest_head(recipe, data, training, compressed),
             "accuracy": {**accuracy, **_top5(logits, labels), "samples": len(labels)},
             "layers": layer_entries(trained),
             "artifacts": artifact_entries(work.folder, OUTPUTS),

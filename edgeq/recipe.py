@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeq.compress.method import Method
 from edgeq.errors import RecipeError
 from edgeq.grid import Function, Grid, bits_to_frequency
 from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
@@ -29,6 +30,7 @@ __all__ = [
     "TrainRecipe",
     "load_recipe",
     "recipe_from_dict",
+    "recipe_to_dict",
     "recipe_to_toml",
 ]
 
@@ -236,6 +238,8 @@ class Recipe:
         data, train, regularizer, quantize: the parts.
         layers: another mode or other bits for layers, by patterns over their names: a mode, bits, or a table of
             ``mode`` and ``bits``; of several that match, the last wins. The periodic term pulls no layer of other bits.
+        compress: what is done to the trained network, in order, each followed by its epochs of retraining; the periodic
+            term pulls in the last training only. The table of a method names it with ``method``.
     """
 
     model: str = "resnet20"
@@ -248,6 +252,7 @@ class Recipe:
     regularizer: RegularizerRecipe = field(default_factory=RegularizerRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     layers: Mapping[str, str | int | LayerChoice] = field(default_factory=dict)
+    compress: tuple[Method, ...] = ()
 
     def __post_init__(self) -> None:
         Grid(self.bits, self.regularizer.function)  # raises when there is no such grid in int8
@@ -262,6 +267,8 @@ class Recipe:
         if plan.packed and not plan.packs:
             raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
                               remedy="leave packed out, or choose fewer bits")  # fmt: skip
+        for method in self.compress:
+            method.check(self)
 
     @property
     def grid(self) -> Grid:
@@ -303,6 +310,13 @@ def recipe_from_dict(table: dict[str, Any], *, where: str = "recipe") -> Recipe:
         RecipeError: an unknown key, or a value of the wrong type or range.
     """
     return table_to_dataclass(Recipe, table, where=where)
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, for JSON; :func:`recipe_from_dict` takes it back without its None."""
+    table = dataclasses.asdict(recipe)
+    table["compress"] = [method.to_table() for method in recipe.compress]
+    return table
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

@@ -61,7 +61,8 @@ def table_to_dataclass(cls: type[_T], table: dict[str, Any], *, where: str, pref
 
     Args:
         cls: a dataclass whose fields are str, int, float, bool, Literal, ``X | None``, tuples of these, dicts of
-            strings to one of these, unions of plain types and a dataclass, named tuples or dataclasses.
+            strings to one of these, unions of plain types and a dataclass, named tuples, dataclasses, or classes that
+        make themselves of a table (``from_table``, and ``to_table`` to be written).
         table: the parsed table; of JSON, too.
         where: the file, for messages.
         prefix: the dotted path of the table inside the file, for messages.
@@ -118,6 +119,8 @@ def _coerce(hint: Any, value: Any, where: str, key: str) -> Any:
         return hint(
             *(_coerce(hints[name], part, where, f"{key}.{name}") for name, part in zip(names, value, strict=True))
         )
+    if hasattr(hint, "from_table") and isinstance(value, dict):
+        return hint.from_table(value, where=where, prefix=key)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return table_to_dataclass(typing.cast(type[Any], hint), value, where=where, prefix=f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -143,6 +146,10 @@ def dataclass_to_toml(table: Any) -> str:
         elif isinstance(value, Mapping):
             body = [f"{toml_value(name)} = {toml_value(part)}" for name, part in value.items()]
             tables += ["", f"[{item.name}]", *body] if body else []
+        elif isinstance(value, tuple) and value and hasattr(value[0], "to_table"):
+            for part in value:
+                pairs = [(name, value) for name, value in part.to_table().items() if value is not None]
+                tables += ["", f"[[{item.name}]]", *(f"{name} = {toml_value(value)}" for name, value in pairs)]
         else:
             lines.append(f"{item.name} = {toml_value(value)}")
     return "\n".join([*lines, *tables]) + "\n"

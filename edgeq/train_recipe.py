@@ -16,7 +16,7 @@ class TrainRecipe:
     """How the network is trained.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images; 0 takes the weights of ``init`` as they are.
         batch_size: images a step.
         optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
         learning_rate: the peak rate.
@@ -51,9 +51,11 @@ class TrainRecipe:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
+        for name in ("batch_size", "learning_rate"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"train.{name}", value, "a finite number above 0")
+        least, wanted = (0, "0 or more") if self.init else (1, "1 or more, or 0 with train.init")
+        require(least <= self.epochs < 2**31, "train.epochs", self.epochs, wanted)
         require(0 <= self.momentum < 1, "train.momentum", self.momentum, "0 or more, below 1")
         require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "0 or more, finite")
         require(0 < self.warmup < 1, "train.warmup", self.warmup, "between 0 and 1")

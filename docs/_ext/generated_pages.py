@@ -1,7 +1,7 @@
 """What pages take from the code when the site is built: a line ``<!-- generated: NAME -->`` becomes Markdown.
 
-``commands`` is the command line as click knows it, ``targets`` the devices of ``targets/*.toml``. Nothing is copied
-into the repository, so nothing can be out of date.
+``commands`` is the command line as click knows it, ``targets`` the devices of ``targets/*.toml``,
+``compression`` the table of compression methods. Nothing is copied into the repository, so nothing can be out of date.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import click
 
 import edgeq
 from edgeq.cli.main import COMMANDS, cli
+from edgeq.compress import METHODS
 from edgeq.cost_table import basis
 from edgeq.targets import Target, list_targets, load_target
 
-__all__ = ["PAGES", "commands", "setup", "targets"]
+__all__ = ["PAGES", "commands", "compression", "setup", "targets"]
 
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
@@ -176,4 +177,13 @@ def _shown(name: str, value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-PAGES: dict[str, Callable[[], str]] = {"commands": commands, "targets": targets}
+# --- compression methods ------------------------------------------------------------------------------------------
+
+
+def compression() -> str:
+    """Every compression method: what it does, what its tests show, where it is from."""
+    rows = [[f"[`{name}`]({name}.md)", row.does, row.shows, row.source] for name, row in METHODS.items()]
+    return _table(["method", "what it does", "what its tests show", "source"], rows)
+
+
+PAGES: dict[str, Callable[[], str]] = {"commands": commands, "targets": targets, "compression": compression}

@@ -48,6 +48,7 @@ FIELDS = {
     "calibration": ("quantize", "calibration"),
     "mode": ("quantize", "mode"),
     "layers": ("layers",),
+    "compress": ("compress",),
     "packed": ("quantize", "packed"),
     "io": ("quantize", "io"),
 }
@@ -65,6 +66,13 @@ def _layers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
             "bits" if part.isdigit() else "mode": int(part) if part.isdigit() else part for part in parts
         }
     return layers or None
+
+
+def _compress(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[dict[str, Any]] | None:
+    """Tables of a recipe from ``NAME,key=value,...``."""
+    from edgeq.compress import method_from_option
+
+    return [method_from_option(value).to_table() for value in values] or None
 
 
 # None where they are not given, so that a recipe's own stand.
@@ -108,6 +116,13 @@ _RECIPE_OPTIONS = [
         "--method",
         type=click.Choice(["periodic", "straight-through", "post-training"]),
         help="How weights come to rest on the grid [periodic].",
+    ),
+    click.option(
+        "--compress",
+        multiple=True,
+        metavar="NAME,KEY=VALUE,...",
+        callback=_compress,
+        help="A compression method after the training, with epochs=N of retraining; repeated.",
     ),
     click.option("--target", metavar="NAME|FILE", shell_complete=complete_target, help="The device [cortex-a75]."),
     click.option("--regularizer", type=click.Choice(["sine", "cosine", "hat"]), help="The periodic function [sine]."),

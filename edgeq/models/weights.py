@@ -6,17 +6,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from edgeq.errors import FormatError, ModelError
+from edgeq.models.structure import rebuild, structure_to_json
 
 __all__ = ["load_weights", "save_weights"]
 
+STRUCTURE = "structure"  # the one key of the header: safetensors writes several in an order that changes
+
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a network's parameters and buffers; equal networks give equal bytes.
+    """Write a network's parameters and buffers, and the note of its structure; equal networks give equal bytes.
 
     Args:
         model: its state dict may hold tensors only.
@@ -25,11 +28,12 @@ def save_weights(model: nn.Module, path: Path) -> None:
     Raises:
         ModelError: the file cannot be written, or the state holds something else than tensors.
     """
-    state = model.state_dict()
+    state, structure = model.state_dict(), structure_to_json(model)
+    header = {STRUCTURE: structure} if structure else None
     if odd := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
         raise ModelError("the state is not of tensors only", where=path, got=_few(odd))
     try:  # a clone each: safetensors refuses tensors that share memory, as tied weights do
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, path)
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, path, header)
     except (OSError, SafetensorError) as error:
         raise ModelError("the weights cannot be written", where=path, got=error) from error
 
@@ -37,20 +41,26 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill a network from a file; all is checked before the first weight changes.
 
+    Where the file notes another structure than the factory's, channels taken out or layers replaced, it is made so.
+
     Args:
-        model: the network that the weights are for.
+        model: the network that the weights are for, as its factory made it.
         path: a file whose names, shapes and kinds of numbers are the network's own; floats may differ in width.
 
     Raises:
-        FormatError: unreadable, no safetensors file, or truncated.
+        FormatError: unreadable, no safetensors file, truncated, or with a structure that does not fit.
         ModelError: a name is missing or unknown, a shape or kind of number differs, or a value is NaN or infinite.
     """
     try:
-        loaded = load_file(path)
+        with safe_open(path, "pt") as file:
+            structure = (file.metadata() or {}).get(STRUCTURE, "")
+            loaded = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except OSError as error:
         raise FormatError("cannot be read", where=path, got=error.strerror or error) from error
     except Exception as error:  # SafetensorError, and what its header parser lets through: ValueError, KeyError
         raise FormatError("is no whole safetensors file", where=path, got=error) from error
+    if structure:
+        rebuild(model, structure, {name: value.shape for name, value in loaded.items()}, path)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     if missing := sorted(state.keys() - loaded.keys()):
         raise ModelError(f"{len(missing)} tensors of the network are missing", where=path, got=f"no {_few(missing)}")

@@ -10,12 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeq.train.loop import train
+    from edgeq.train.loop import CHECKPOINT, train
     from edgeq.train.result import EpochLog, TrainResult
 
-__all__ = ["EpochLog", "TrainResult", "train"]
+__all__ = ["CHECKPOINT", "EpochLog", "TrainResult", "train"]
 
-_HOMES = MappingProxyType({"EpochLog": "result", "TrainResult": "result", "train": "loop"})
+_HOMES = MappingProxyType({"CHECKPOINT": "loop", "EpochLog": "result", "TrainResult": "result", "train": "loop"})
 
 
 def __getattr__(name: str) -> Any:

@@ -7,19 +7,20 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from edgeq.compress.method import Constraint
 from edgeq.train.checkpoint import write_checkpoint
 
-__all__ = ["LastCheckpoint", "WholeCheckpointIO", "deterministic", "interrupts", "quiet"]
+__all__ = ["KeepConstraints", "LastCheckpoint", "WholeCheckpointIO", "deterministic", "interrupts", "quiet"]
 
 QUIET_LOGGERS: Final = ("lightning.pytorch", "lightning.fabric")
 
@@ -41,6 +42,23 @@ class WholeCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+class KeepConstraints(Callback):
+    """Puts the weights back to what compression methods ask for, after each step; before the periodic term moves them.
+
+    Callbacks run in the order of their list: this one stands first.
+    """
+
+    def __init__(self, constraints: Sequence[Constraint]) -> None:
+        super().__init__()
+        self._constraints = tuple(constraints)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        for constraint in self._constraints:
+            constraint.project()
 
 
 class LastCheckpoint(Checkpoint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgeq.compress.method import Constraint
 from edgeq.data import ImageData
 from edgeq.errors import FormatError
 from edgeq.grid import Grid
@@ -54,6 +56,8 @@ def train(
     *,
     resume: bool = False,
     progress: Progress = Silent(),  # noqa: B008  # has no state
+    constraints: Sequence[Constraint] = (),
+    made_with: Sequence[str] = (),
 ) -> TrainResult:
     """Train a network in place, by the recipe's method: with the periodic term, with rounded weights, or plainly.
 
@@ -68,6 +72,8 @@ def train(
         folder: where checkpoints and logs go.
         resume: go on from the folder's checkpoint; a finished training is returned at once.
         progress: told of each step, and of each epoch's figures.
+        constraints: what compression methods ask of the weights, kept after each step, and their additions to the loss.
+        made_with: what was done to the network before, for the fingerprint of its checkpoint.
 
     Returns:
         The history and the speed.
@@ -81,7 +87,8 @@ def train(
         KeyboardInterrupt: Ctrl-C; the last epoch's checkpoint is whole.
     """
     device = resolve_device(recipe.train.device)
-    run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), fingerprint(recipe, data))
+    made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
+    run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), made, tuple(constraints))
     if recipe.method == "straight-through":
         per_channel = recipe.regularizer.scale == "channel"
         for grid, layers in _by_grid(model, recipe).items():
@@ -90,6 +97,8 @@ def train(
         past = _read_past(model, run) if resume else _Past()
         if len(past.history) < recipe.train.epochs:
             history, scales = _fit(model, data, run, past, progress)
+        elif not past.history:
+            history, scales = [], {}
         else:
             history, scales = past.history, held_scales_of(past.checkpoint, run.checkpoint)
             model.load_state_dict(weights_of(past.checkpoint, model, run.checkpoint))
@@ -100,7 +109,9 @@ def train(
         model.zero_grad(set_to_none=True)
     images = EpochBatches(len(data.train_images), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
-    return TrainResult(tuple(history), images / seconds, run.precision, device.type, scales | learned)
+    return TrainResult(
+        tuple(history), images / seconds if seconds else 0.0, run.precision, device.type, scales | learned
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,7 @@ class _Run:
     device: torch.device
     precision: str
     made_with: dict[str, Any]
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def checkpoint(self) -> Path:
@@ -148,7 +160,7 @@ def _fit(
     leave = frozenset(f"{PREFIX}{name}" for name in left if not none)
     regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits, leave=leave)
     with quiet(), deterministic():
-        module = TrainingModule(model, data, recipe, regularizer, run.precision)
+        module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
         module.fingerprint = run.made_with
         module.history = list(past.history)
         trainer = _trainer(run, regularizer, past)
@@ -178,7 +190,7 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from edgeq.train.lightning_parts import LastCheckpoint, WholeCheckpointIO
+    from edgeq.train.lightning_parts import KeepConstraints, LastCheckpoint, WholeCheckpointIO
 
     return Trainer(
         accelerator=run.device.type,
@@ -186,7 +198,7 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
         precision="bf16-mixed" if run.precision == "bf16" else "32-true",
         max_epochs=run.recipe.train.epochs,
         logger=TensorBoardLogger(run.folder, name="logs", version=""),
-        callbacks=[regularizer, LastCheckpoint(run.checkpoint)],
+        callbacks=[KeepConstraints(run.constraints), regularizer, LastCheckpoint(run.checkpoint)],
         plugins=[WholeCheckpointIO(past.checkpoint), LightningEnvironment()],
         limit_val_batches=0,
         num_sanity_val_steps=0,

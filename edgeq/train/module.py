@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
@@ -12,6 +13,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgeq.compress.method import Constraint
 from edgeq.data import ImageData, augment, normalize
 from edgeq.errors import ModelError
 from edgeq.progress import Task
@@ -44,6 +46,7 @@ class TrainingModule(LightningModule):
         recipe: seed and training.
         regularizer: the callback that adds the periodic term; asked for its figures at the end of an epoch.
         precision: ``bf16`` or ``fp32``.
+        constraints: whose additions to the loss are taken.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TrainingModule(LightningModule):
         recipe: Recipe,
         regularizer: PeriodicRegularizerCallback,
         precision: str,
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,6 +72,7 @@ class TrainingModule(LightningModule):
         self._flip = data.mirrors if recipe.train.flip is None else recipe.train.flip
         self._test_every = epochs_between_tests(len(data.train_images), len(data.test_images))
         self._pending: list[Tensor] = []
+        self._penalties = [item.penalty for item in constraints if item.penalty is not None]
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.model, self.recipe.train)
@@ -107,6 +112,8 @@ class TrainingModule(LightningModule):
         labels = self._labels[chosen]
         logits = self.model(self._inputs(images)).float()
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.train.label_smoothing)
+        for penalty in self._penalties:
+            loss = loss + penalty()
         self._correct += (logits.detach().argmax(1) == labels).sum()
         self._pending.append(loss.detach())
         if len(self._pending) >= STEPS_BETWEEN_READS[self.device.type]:

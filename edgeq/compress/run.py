@@ -1,0 +1,148 @@
+"""The trainings of a recipe in order: the first, then each compression method with its retraining."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeq.compress.method import Constraint, Context, Method
+from edgeq.progress import Progress
+from edgeq.recipe import Recipe
+from edgeq.workspace import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeq.data import ImageData
+    from edgeq.train import TrainResult
+
+__all__ = ["Step", "plan_steps", "train_and_compress"]
+
+SHARE_OF_RATE = 0.1
+BEFORE = "the network of the training before"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One training.
+
+    Attributes:
+        recipe: of this training alone; the periodic term is in the last one that has epochs.
+        method: what is applied before it; None for the first training.
+        round: how often that method was applied before.
+        folder: of its checkpoints, inside the build's.
+    """
+
+    recipe: Recipe
+    method: Method | None = None
+    round: int = 0
+    folder: str = ""
+
+
+def plan_steps(recipe: Recipe) -> list[Step]:
+    """The trainings of a recipe, the first one included."""
+    steps = [Step(dataclasses.replace(recipe, compress=()))]
+    for method in recipe.compress:
+        for done in range(method.rounds):
+            train = dataclasses.replace(
+                recipe.train,
+                epochs=method.epochs,
+                learning_rate=method.learning_rate or SHARE_OF_RATE * recipe.train.learning_rate,
+                rate_schedule="cosine",
+                init=BEFORE,
+            )
+            folder = f"{CHECKPOINTS}/{len(steps)}-{method.name}"
+            steps.append(Step(dataclasses.replace(recipe, compress=(), train=train), method, done, folder))
+    last = max((index for index, step in enumerate(steps) if step.recipe.train.epochs), default=0)
+    return [
+        step if index == last else dataclasses.replace(step, recipe=_without_pull(step.recipe))
+        for index, step in enumerate(steps)
+    ]
+
+
+def train_and_compress(
+    model: nn.Module, data: ImageData, recipe: Recipe, folder: Path, *, resume: bool, progress: Progress
+) -> tuple[TrainResult, list[dict[str, Any]]]:
+    """Train, then apply each method and train on.
+
+    Args:
+        model: changed in place; ends on the CPU, in eval mode.
+        data: images.
+        recipe: resolved.
+        folder: of the build; each later training has a folder of its own in it.
+        resume: go on where an interrupted build stopped: trainings that are finished are not run again, methods are
+            applied again to the same weights.
+        progress: told of each.
+
+    Returns:
+        The result of the last training, and an entry for the manifest for each application of a method.
+
+    Raises:
+        EdgeqError: as :func:`edgeq.train.train` and the methods do.
+    """
+    from edgeq.train import CHECKPOINT, train
+
+    steps = plan_steps(recipe)
+    constraints: list[Constraint] = []
+    entries: list[dict[str, Any]] = []
+    result: TrainResult | None = None
+    made_with: list[str] = []
+    for step in steps:
+        where = folder / step.folder
+        if step.method is not None:
+            began = time.perf_counter()
+            progress.note(f"{step.method.name}{_round(step)}")
+            context = Context(data, recipe, progress, step.round)
+            constraints = _apply(step.method, model, context, constraints)
+            made_with.append(json.dumps(step.method.to_table(), sort_keys=True))
+            entries.append(_entry(step, model, data, time.perf_counter() - began))
+        if step.recipe.train.epochs or result is None:
+            found = resume and (not step.folder or (where / CHECKPOINT).is_file())
+            result = train(
+                model, data, step.recipe, where, resume=found, progress=progress,
+                constraints=constraints, made_with=made_with,
+            )  # fmt: skip
+            if entries and result.history:
+                entries[-1]["test_accuracy"] = result.history[-1].test_accuracy
+        else:  # what it held is of the network before the method
+            result = dataclasses.replace(result, scales={})
+        for constraint in constraints:
+            constraint.project()
+    assert result is not None
+    return result, entries
+
+
+def _without_pull(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, method="post-training")
+
+
+def _apply(method: Method, model: nn.Module, context: Context, earlier: Sequence[Constraint]) -> list[Constraint]:
+    """Apply a method; what an earlier round of the same method asked for, it asks for anew."""
+    kept = [item for item in earlier if not (context.round and item.method == method.name)]
+    found = method.apply(model, context)
+    model.eval()
+    return [*kept, *([found] if found is not None else [])]
+
+
+def _entry(step: Step, model: nn.Module, data: ImageData, seconds: float) -> dict[str, Any]:
+    from edgeq.compress.count import count_model
+
+    assert step.method is not None
+    options = json.loads(json.dumps(step.method.to_table()))
+    return {
+        **options,
+        "round": step.round,
+        **count_model(model, data.input_shape),
+        **step.method.facts(model),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _round(step: Step) -> str:
+    assert step.method is not None
+    return f", round {step.round + 1} of {step.method.rounds}" if step.method.rounds > 1 else ""

@@ -1,0 +1,86 @@
+"""The table of compression methods, and how one is made from a recipe's table or a command line's option."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from edgeq.compress.method import Method
+from edgeq.errors import RecipeError
+
+__all__ = ["METHODS", "Row", "method_from_option", "method_from_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method.
+
+    Attributes:
+        where: module and class, imported when it is asked for.
+        does: what it does, in a few words, for the docs and ``--help``.
+        source: the paper.
+        shows: the property that defines it, which its test checks through the file.
+    """
+
+    where: str
+    does: str
+    source: str
+    shows: str
+
+    def load(self) -> type[Method]:
+        module, _, name = self.where.partition(":")
+        found: type[Method] = getattr(importlib.import_module(f"edgeq.compress.{module}"), name)
+        return found
+
+
+METHODS: dict[str, Row] = {
+    "prune-magnitude": Row(
+        "prune_magnitude:PruneMagnitude",
+        "sets the smallest weights of each layer to zero, a share of them or those below a multiple of the deviation",
+        "Han et al. 2015, arXiv:1506.02626",
+        "what was pruned is a zero code in every file, and no more than was asked for is pruned",
+    ),
+}
+
+
+def method_from_table(table: dict[str, Any], *, where: str, prefix: str = "compress") -> Method:
+    """A method from a ``[[compress]]`` table of a recipe.
+
+    Raises:
+        RecipeError: no or an unknown method, an unknown key, a value of the wrong type or range.
+    """
+    from edgeq.strict_toml import table_to_dataclass
+
+    given = dict(table)
+    name = given.pop("method", None)
+    if not isinstance(name, str) or name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=1, cutoff=0.4)
+        remedy = f"did you mean {near[0]}?" if near else f"known methods: {', '.join(METHODS)}"
+        raise RecipeError("no such compression method", where=f"{where}: {prefix}.method", got=name, remedy=remedy)
+    return table_to_dataclass(METHODS[name].load(), given, where=where, prefix=f"{prefix}.")
+
+
+def method_from_option(text: str) -> Method:
+    """A method from ``NAME,key=value,...`` of a command line; values are as in TOML, a bare word is a string.
+
+    Raises:
+        RecipeError: as for :func:`method_from_table`, or a part that is no ``key=value``.
+    """
+    name, *parts = text.split(",")
+    table: dict[str, Any] = {"method": name}
+    for part in parts:
+        key, sign, value = part.partition("=")
+        if not sign or not key.strip():
+            raise RecipeError("no key=value", where=f"--compress {name}", got=part, wanted="NAME,key=value,...")
+        table[key.strip()] = _value(value.strip())
+    return method_from_table(table, where="the command line", prefix=f"--compress {name}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

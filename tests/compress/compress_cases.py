@@ -1,0 +1,71 @@
+"""For each row of the table: recipes that build in seconds, and what must then be true of the files.
+
+A case without a recipe of its own builds the one of the method's page, word for word.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeq.grid import QuantizedWeight
+
+__all__ = ["CASES", "PAGES", "Case"]
+
+PAGES = Path(__file__).parents[2] / "docs" / "compress"
+
+Codes = dict[str, QuantizedWeight]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One build of a method.
+
+    Attributes:
+        method: a row of the table.
+        holds: the method's property, of the codes in the files and the manifest's entry of the last round.
+        options: of its table, with one epoch of retraining; None takes the recipe of its page.
+        recipe: other keys, where options are given.
+    """
+
+    method: str
+    holds: Callable[[Codes, dict[str, Any]], bool]
+    options: dict[str, Any] | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.method, *map(str, self.options or ["page"])])
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The recipe."""
+        if self.options is None:
+            page = (PAGES / f"{self.method}.md").read_text(encoding="utf-8")
+            block = re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+            assert block is not None, f"no recipe in the page of {self.method}"
+            return tomllib.loads(block[1])
+        table = {"model": "lenet5", "bits": 4, "train": {"epochs": 2, "batch_size": 64, "precision": "fp32"}}
+        return table | {"compress": [{"method": self.method, "epochs": 1, **self.options}]} | self.recipe
+
+
+def _zeros(weight: QuantizedWeight) -> float:
+    return float(np.mean(weight.codes == 0))
+
+
+CASES = [
+    Case(
+        "prune-magnitude",
+        lambda codes, entry: all(_zeros(codes[name]) >= 0.79 for name in codes.keys() - {"conv1"}),
+    ),
+    Case(
+        "prune-magnitude",
+        lambda codes, entry: _zeros(codes["conv1"]) < 0.5 < _zeros(codes["fc1"]),
+        {"deviations": 1.0, "steps": 2, "skip": ["conv1"]},
+    ),
+]
