@@ -90,7 +90,7 @@ def test_an_empty_file_is_the_defaults() -> None:
     [
         ({"bitz": 8}, "unknown key bitz; did you mean bits?"),
         ({"train": {"epoch": 3}}, "unknown key train.epoch; did you mean train.epochs?"),
-        ({"zzzzzz": 1}, "known keys: bits, data, layers, method, model"),
+        ({"zzzzzz": 1}, "known keys: bits, compress, data, layers"),
         ({"bits": "8"}, "bits (got '8', wanted a whole number)"),
         ({"bits": True}, "bits (got True, wanted a whole number)"),
         ({"bits": 8.0}, "bits (got 8.0, wanted a whole number)"),
