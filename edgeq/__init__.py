@@ -14,6 +14,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgeq.accumulate.analysis import Accumulators
     from edgeq.api import build, convert, export, quantize, train
     from edgeq.bench.artifact import BenchRequest, BenchResult
     from edgeq.display.summary import Result
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         RecipeError,
         VerifyError,
     )
-    from edgeq.examine import bench, inspect, report, sensitivity, verify
+    from edgeq.examine import accumulators, bench, inspect, report, sensitivity, verify
     from edgeq.grid import Grid, QuantizedWeight
     from edgeq.inspection import Inspection
     from edgeq.layer_costs import Sensitivity
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = MappingProxyType(
     {
+        "Accumulators": "accumulate.analysis",
         "AmplitudeSchedule": "regularize.schedule",
         "BenchRequest": "bench.artifact",
         "BenchResult": "bench.artifact",
@@ -84,6 +86,7 @@ _HOMES = MappingProxyType(
         "TrainingResult": "results",
         "VerifyError": "errors",
         "VerifyResult": "results",
+        "accumulators": "examine",
         "bench": "examine",
         "build": "api",
         "convert": "api",
@@ -104,6 +107,7 @@ _HOMES = MappingProxyType(
 )
 
 __all__ = [
+    "Accumulators",
     "AmplitudeSchedule",
     "BenchRequest",
     "BenchResult",
@@ -138,6 +142,7 @@ __all__ = [
     "VerifyError",
     "VerifyResult",
     "__version__",
+    "accumulators",
     "bench",
     "build",
     "convert",

@@ -15,6 +15,7 @@ from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult
 if TYPE_CHECKING:
     import onnx
 
+    from edgeq.accumulate import Accumulators
     from edgeq.bench.artifact import BenchRequest, BenchResult
     from edgeq.bench.board import Measured
     from edgeq.bench.result import Emulation
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edgeq.posttraining import CalibrationData
     from edgeq.targets import Target
 
-__all__ = ["bench", "inspect", "report", "sensitivity", "verify"]
+__all__ = ["accumulators", "bench", "inspect", "report", "sensitivity", "verify"]
 
 
 def verify(
@@ -204,6 +205,46 @@ def sensitivity(
         )
         return model_sensitivity(
             Path(source) if isinstance(source, str) else source, request, data=place, samples=samples, progress=shown
+        )
+
+
+def accumulators(
+    artifact: str | Path | BuildResult | ExportResult | ConvertResult,
+    *,
+    data: str | Path | None = None,
+    bits: Sequence[int] = (),
+    chain: int = 2,
+    samples: int = 32,
+    progress: ProgressLike = None,
+) -> Accumulators:
+    """How wide the accumulators of an int8 file must be: ``edgeq accumulators``.
+
+    Args:
+        artifact: a .tflite file of any maker, a build's folder, or the result of one of these functions.
+        data: labelled images to watch the sums on, as :func:`edgeq.build` takes them; of a build with ``bits``, its own.
+        bits: widths to try on them, wrapping around and saturating.
+        chain: products that a kernel adds in int16 before it widens them.
+        samples: test images that are run, at most.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
+
+    Returns:
+        A row a layer: bits by formula, by weights and seen; int16 chains; and the accuracy at each width.
+
+    Raises:
+        FormatError: the file is damaged, or has no layer of integers.
+        RecipeError: a width or length out of range, or widths to try without data.
+        DataError: the images cannot be read or do not fit the file.
+    """
+    from edgeq.accumulate.request import analyse_artifact
+
+    with resolve_progress(progress) as shown:
+        return analyse_artifact(
+            _artifact(artifact),
+            data=None if data is None else str(data),
+            bits=tuple(bits),
+            length=chain,
+            samples=samples,
+            progress=shown,
         )
 
 

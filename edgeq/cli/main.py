@@ -33,6 +33,7 @@ COMMANDS = {
     "convert": "A QDQ or QOperator ONNX model to int8 TFLite, codes and scales kept.",
     "verify": "Check a build again, in every runtime.",
     "sensitivity": "Which layer costs how much: one layer quantized at a time, and all but one.",
+    "accumulators": "How wide the accumulators of an int8 file must be: proved, and tried narrower.",
     "bench": "What an artifact costs on a device: counted and estimated under QEMU, or measured on a board.",
     "peak": "NEON peak loops: counted under QEMU, or measured on one core of a board.",
     "report": "Draw report.html of a finished build or export again, with what a bench found.",
