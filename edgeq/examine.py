@@ -221,14 +221,15 @@ def accumulators(
 
     Args:
         artifact: a .tflite file of any maker, a build's folder, or the result of one of these functions.
-        data: labelled images to watch the sums on, as :func:`edgeq.build` takes them; of a build with ``bits``, its own.
+        data: labelled images to watch the sums on, as :func:`edgeq.build` takes them; with ``bits``, a build's
+            own.
         bits: widths to try on them, wrapping around and saturating.
         chain: products that a kernel adds in int16 before it widens them.
         samples: test images that are run, at most.
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Returns:
-        A row a layer: bits by formula, by weights and seen; int16 chains; and the accuracy at each width.
+        Bits of each layer by formula, by weights and seen, its int16 chains, and the accuracy at each width.
 
     Raises:
         FormatError: the file is damaged, or has no layer of integers.

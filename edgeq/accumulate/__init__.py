@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgeq.accumulate.analysis import Accumulators, LayerAccumulator, NarrowRun, analyse
+from edgeq.accumulate.analysis import Accumulators, ChainProof, LayerAccumulator, NarrowRun, analyse
 
-__all__ = ["Accumulators", "LayerAccumulator", "NarrowRun", "analyse"]
+__all__ = ["Accumulators", "ChainProof", "LayerAccumulator", "NarrowRun", "analyse"]

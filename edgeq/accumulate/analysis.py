@@ -60,7 +60,7 @@ class LayerAccumulator:
         name, operation: of the layer.
         products: of one sum.
         formula_bits: by the widths alone (WC_w/WC_d).
-        bound: by the actual weights and the worst input (ACT_w/WC_d): proved.
+        bound: by the actual weights and the worst input (ACT_w/WC_d); proved.
         observed: smallest and largest whole sum over the samples (ACT_y); sums that wrap around need no more bits.
         observed_partial: the same of partial sums in the file's order; sums that saturate need these.
         chain: in int16; None where the input is no int8.
@@ -115,7 +115,7 @@ class Accumulators(Result):
 
     @property
     def bits(self) -> int:
-        """Of an accumulator that no input overflows in any layer: proved."""
+        """Of an accumulator that no input overflows in any layer, which is proved."""
         return max(row.bound.bits for row in self.layers)
 
     @property
