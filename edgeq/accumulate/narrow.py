@@ -155,4 +155,5 @@ def _classes(
     for i in range(len(inputs[0])):
         rows.append(steps.run([array[i : i + 1] for array in inputs], changes, reads)[0].ravel())
         task.advance(1)
-    return np.stack(rows).argmax(axis=1).astype(np.int64)
+    classes: NDArray[np.int64] = np.stack(rows).argmax(axis=1).astype(np.int64)
+    return classes

@@ -59,7 +59,7 @@ class WeightedSum:
     @property
     def products(self) -> int:
         """How many products a sum has, at most."""
-        return max(len(taps) for taps in self.phases) * self.codes.shape[2]
+        return max(taps.size for taps in self.phases) * int(self.codes.shape[2])
 
 
 def weighted_sums(graph: Graph) -> list[WeightedSum]:
