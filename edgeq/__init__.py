@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeq.accumulate.analysis import Accumulators
-    from edgeq.api import build, convert, export, quantize, train
+    from edgeq.api import build, convert, export, pack, quantize, train, unpack
     from edgeq.bench.artifact import BenchRequest, BenchResult
     from edgeq.display.summary import Result
     from edgeq.errors import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgeq.grid import Grid, QuantizedWeight
     from edgeq.inspection import Inspection
     from edgeq.layer_costs import Sensitivity
+    from edgeq.packing.result import PackResult, UnpackResult
     from edgeq.posttraining import ExportRequest
     from edgeq.progress import Progress
     from edgeq.recipe import (
@@ -70,6 +71,7 @@ _HOMES = MappingProxyType(
         "Grid": "grid",
         "Inspection": "inspection",
         "ModelError": "errors",
+        "PackResult": "packing.result",
         "PeriodicRegularizer": "regularize.regularizer",
         "PeriodicRegularizerCallback": "regularize.callback",
         "Progress": "progress",
@@ -84,6 +86,7 @@ _HOMES = MappingProxyType(
         "Target": "targets",
         "TrainRecipe": "recipe",
         "TrainingResult": "results",
+        "UnpackResult": "packing.result",
         "VerifyError": "errors",
         "VerifyResult": "results",
         "accumulators": "examine",
@@ -96,12 +99,14 @@ _HOMES = MappingProxyType(
         "load_grid": "snap",
         "load_recipe": "recipe",
         "load_target": "targets",
+        "pack": "api",
         "quantize": "api",
         "report": "examine",
         "save_grid": "snap",
         "sensitivity": "examine",
         "snap": "snap",
         "train": "api",
+        "unpack": "api",
         "verify": "examine",
     }
 )
@@ -125,6 +130,7 @@ __all__ = [
     "Grid",
     "Inspection",
     "ModelError",
+    "PackResult",
     "PeriodicRegularizer",
     "PeriodicRegularizerCallback",
     "Progress",
@@ -139,6 +145,7 @@ __all__ = [
     "Target",
     "TrainRecipe",
     "TrainingResult",
+    "UnpackResult",
     "VerifyError",
     "VerifyResult",
     "__version__",
@@ -152,12 +159,14 @@ __all__ = [
     "load_grid",
     "load_recipe",
     "load_target",
+    "pack",
     "quantize",
     "report",
     "save_grid",
     "sensitivity",
     "snap",
     "train",
+    "unpack",
     "verify",
 ]
 

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Literal
 
 from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.recipe import Recipe
-from edgeq.results import BuildResult, ConvertResult, ExportResult, TrainingResult
+from edgeq.results import BuildResult, ConvertResult, ExportResult, TrainingResult, artifact_path
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
 
     from edgeq.grid import QuantizedWeight
+    from edgeq.packing.result import PackResult, UnpackResult
     from edgeq.posttraining import CalibrationData, ExportRequest
 
-__all__ = ["build", "convert", "export", "quantize", "train"]
+__all__ = ["build", "convert", "export", "pack", "quantize", "train", "unpack"]
 
 
 def build(
@@ -198,6 +199,59 @@ def convert(
     with resolve_progress(progress) as shown:
         conversion = convert_file(_path_or_model(model), path, io=io, calibration_data=calibration_data, progress=shown)
     return ConvertResult(path, path.stat().st_size, len(conversion.graph.operators), conversion.notes)
+
+
+def pack(
+    artifact: str | Path | BuildResult | ExportResult | ConvertResult, out: str | Path | None = None
+) -> PackResult:
+    """A .tflite file of any maker as a small package, which unpacks to the very same bytes: ``edgeq pack``.
+
+    Args:
+        artifact: a .tflite file; a build's folder; or the result of one of these functions.
+        out: the package; None for the .tflite file's name with ``.edgeqpack``. Replaced at once when done.
+
+    Returns:
+        The package, its size, and what became of each tensor.
+
+    Raises:
+        FormatError: the file cannot be read, is no TFLite file, or is damaged.
+    """
+    from edgeq.packing.package import pack_bytes
+    from edgeq.packing.result import PackResult
+    from edgeq.whole_file import read_whole, write_whole
+
+    path = artifact_path(artifact)
+    path = path / "model.tflite" if path.is_dir() else path
+    content = read_whole(path)
+    packed = pack_bytes(content, where=str(path))
+    destination = path.with_suffix(".edgeqpack") if out is None else Path(out)
+    write_whole(destination, packed.content)
+    return PackResult(destination, len(packed.content), len(content), packed)
+
+
+def unpack(package: str | Path, out: str | Path | None = None) -> UnpackResult:
+    """The .tflite file in a package, byte for byte: ``edgeq unpack``.
+
+    Args:
+        package: what :func:`pack` wrote.
+        out: the .tflite file; None for the package's name with ``.tflite``. Replaced at once when done.
+
+    Returns:
+        The file and its size.
+
+    Raises:
+        FormatError: the package cannot be read, is none, truncated or damaged. Nothing is written then.
+    """
+    from edgeq.packing.package import unpack_bytes
+    from edgeq.packing.result import UnpackResult
+    from edgeq.whole_file import read_whole, write_whole
+
+    path = Path(package)
+    packed = read_whole(path)
+    content = unpack_bytes(packed, where=str(path))
+    destination = path.with_suffix(".tflite") if out is None else Path(out)
+    write_whole(destination, content)
+    return UnpackResult(destination, len(content), len(packed))
 
 
 def _recipe(recipe: Recipe | str | Path | None) -> Recipe:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeq.display.progress import ProgressLike, resolve_progress
-from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult, VerifyResult
+from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult, VerifyResult, artifact_path
 
 if TYPE_CHECKING:
     import onnx
@@ -98,7 +98,7 @@ def bench(
     devices = [item if isinstance(item, Target) else load_target(item) for item in given]
     with resolve_progress(progress) as shown:
         result = bench_artifacts(
-            _artifact(artifact),
+            artifact_path(artifact),
             devices,
             request or BenchRequest(),
             compare=None if compare is None else Path(compare),
@@ -136,7 +136,7 @@ def report(
 
 
 def inspect(file: str | Path) -> Inspection:
-    """What is in a .tflite or .onnx file: operations, tensors, grids, sizes: ``edgeq inspect``.
+    """What is in a .tflite, .onnx or .edgeqpack file: operations, tensors, grids, sizes: ``edgeq inspect``.
 
     Args:
         file: of any maker.
@@ -145,7 +145,7 @@ def inspect(file: str | Path) -> Inspection:
         The file, taken apart.
 
     Raises:
-        FormatError: it cannot be read, is damaged, or is neither TFLite nor ONNX.
+        FormatError: it cannot be read, is damaged, or is neither TFLite, ONNX nor a package.
     """
     from edgeq.inspection import inspect_file
 
@@ -240,7 +240,7 @@ def accumulators(
 
     with resolve_progress(progress) as shown:
         return analyse_artifact(
-            _artifact(artifact),
+            artifact_path(artifact),
             data=None if data is None else str(data),
             bits=tuple(bits),
             length=chain,
@@ -258,9 +258,3 @@ def _benched(bench: str | Path | BenchResult | None) -> tuple[Sequence[Emulation
 
         return read_bench(Path(bench)), Path(bench)
     return (*bench.results, *bench.compared), bench.artifact
-
-
-def _artifact(artifact: str | Path | BuildResult | ExportResult | ConvertResult) -> Path:
-    if isinstance(artifact, BuildResult | ExportResult):
-        return artifact.out
-    return artifact.path if isinstance(artifact, ConvertResult) else Path(artifact)

@@ -1,4 +1,4 @@
-"""What is in a .tflite or .onnx file: operations, tensors, grids, sizes, and how much of it is int8."""
+"""What is in a .tflite, .onnx or .edgeqpack file: operations, tensors, grids, sizes, and how much of it is int8."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeq.display.summary import Result, Summary, Table, table
 from edgeq.errors import FormatError
+from edgeq.whole_file import read_whole
 
 __all__ = ["Inspection", "OperationRow", "TensorRow", "inspect_file"]
 
@@ -52,7 +53,7 @@ class Inspection(Result):
     """A file, taken apart.
 
     Attributes:
-        path, format, size_bytes: of the file; ``format`` is ``tflite`` or ``onnx``.
+        path, format, size_bytes: of the file; ``format`` is ``tflite``, ``onnx`` or ``edgeqpack``.
         inputs, outputs: tensors at its ends.
         operations: in execution order.
         tensors: constants and activations.
@@ -145,30 +146,47 @@ def inspect_file(path: Path) -> Inspection:
     """Read a file and say what is in it.
 
     Raises:
-        FormatError: it cannot be read, is damaged, or is neither TFLite nor ONNX.
+        FormatError: it cannot be read, is damaged, or is neither TFLite, ONNX nor a package.
     """
     if path.is_dir():
-        raise FormatError("is a folder", where=path, wanted="a .tflite or .onnx file")
+        raise FormatError("is a folder", where=path, wanted="a .tflite, .onnx or .edgeqpack file")
     try:
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:
         raise FormatError("cannot be read", where=path, got=error.strerror) from error
     if head[4:8] == b"TFL3":
-        return _inspect_tflite(path)
+        return _inspect_tflite(path, read_whole(path))
+    if head.startswith(b"EQPK"):
+        return _inspect_package(path)
     if path.suffix == ".onnx":
         return _inspect_onnx(path)
-    raise FormatError("is neither a TFLite nor an ONNX file", where=path, wanted="TFL3 at byte 4, or a name in .onnx")
+    raise FormatError(
+        "is neither a TFLite nor an ONNX file", where=path, wanted="TFL3 at byte 4, a name in .onnx, or a package"
+    )
 
 
 # --- TFLite ---------------------------------------------------------------------------------------
 
 
-def _inspect_tflite(path: Path) -> Inspection:
-    from edgeq.tflite.read import read_file
+def _inspect_package(path: Path) -> Inspection:
+    """The .tflite file inside, and how much smaller the package is."""
+    from edgeq.packing.package import unpack_bytes
+
+    package = read_whole(path)
+    content = unpack_bytes(package, where=str(path))
+    inside = _inspect_tflite(path, content)
+    told = f"unpacks to {len(content):,} bytes of TFLite, {len(content) / len(package):.1f} times as much"
+    return dataclasses.replace(
+        inside, format="edgeqpack", size_bytes=len(package), facts={"package": told} | inside.facts
+    )
+
+
+def _inspect_tflite(path: Path, content: bytes) -> Inspection:
+    from edgeq.tflite.read import read_graph
     from edgeq.tflite.workload import operator_macs
 
-    graph = read_file(path)
+    graph = read_graph(content, where=str(path))
     rows = tuple(_tflite_row(tensor) for tensor in graph.tensors)
     operations = tuple(
         OperationRow(
@@ -188,7 +206,7 @@ def _inspect_tflite(path: Path) -> Inspection:
     return Inspection(
         path=str(path),
         format="tflite",
-        size_bytes=path.stat().st_size,
+        size_bytes=len(content),
         inputs=tuple(rows[i] for i in graph.inputs),
         outputs=tuple(rows[i] for i in graph.outputs),
         operations=operations,

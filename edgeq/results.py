@@ -14,7 +14,15 @@ from edgeq.manifest import mean_distance
 if TYPE_CHECKING:
     from edgeq.verify.report import Verification
 
-__all__ = ["BuildResult", "ConvertResult", "ExportResult", "ReportResult", "TrainingResult", "VerifyResult"]
+__all__ = [
+    "BuildResult",
+    "ConvertResult",
+    "ExportResult",
+    "ReportResult",
+    "TrainingResult",
+    "VerifyResult",
+    "artifact_path",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,13 @@ class ConvertResult(Result):
             "operators": self.operators,
             "notes": list(self.notes),
         }
+
+
+def artifact_path(artifact: str | Path | BuildResult | ExportResult | ConvertResult) -> Path:
+    """The folder or file of an artifact, however it is named."""
+    if isinstance(artifact, BuildResult | ExportResult):
+        return artifact.out
+    return artifact.path if isinstance(artifact, ConvertResult) else Path(artifact)
 
 
 _RUNTIMES = (

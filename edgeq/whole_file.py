@@ -1,10 +1,24 @@
-"""Replace a file at once: whoever looks, even after a crash, finds the old one or the new one whole."""
+"""Read a file, and replace one at once: whoever looks, even after a crash, finds the old one or the new one whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["write_whole"]
+from edgeq.errors import FormatError
+
+__all__ = ["read_whole", "write_whole"]
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError("cannot be read", where=path, got=error.strerror) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -170,6 +170,7 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert _run([*["train", "--out", "out/trained", "-q"], *CHEAPER["edgeq train"].split()]) == 0
+        assert _run(["pack", "out/demo", "--quiet"]) == 0
         write_float_onnx(folder / "tiny.onnx")
     for name in ("tiny", "trained", "out/photos/checkpoint"):
         shutil.copy(folder / "out" / "trained" / "checkpoint.safetensors", folder / f"{name}.safetensors")

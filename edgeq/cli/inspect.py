@@ -23,7 +23,7 @@ Examples:
 @click.option("--tensors", is_flag=True, help="Every tensor with its grid and size.")
 @output_options
 def command(file: Path, tensors: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Operations, tensors, grids and sizes of a .tflite or .onnx file."""
+    """Operations, tensors, grids and sizes of a .tflite, .onnx or .edgeqpack file."""
     from edgeq.examine import inspect
 
     verbosity(quiet, verbose)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import FormatError
 from edgeq.tflite.model import PACKED_BITS, Graph, Operator, Quantization, Tensor
+from edgeq.whole_file import read_whole
 
 __all__ = ["read_file", "read_graph"]
 
@@ -46,11 +47,7 @@ def read_file(path: Path) -> Graph:
     Raises:
         FormatError: it cannot be read, is truncated or is no TFLite file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FormatError("cannot be read", where=path, got=error.strerror) from error
-    return read_graph(content, where=str(path))
+    return read_graph(read_whole(path), where=str(path))
 
 
 def read_graph(content: bytes, *, where: str = "model") -> Graph:
