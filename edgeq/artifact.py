@@ -19,6 +19,7 @@ from edgeq.export.equalize import equalize
 from edgeq.export.fold import fold_model, fold_untrained
 from edgeq.export.layer_parts import layer_name, layer_of
 from edgeq.export.qdq import place_qdq
+from edgeq.export.trained_activations import take_trained_activations
 from edgeq.grid import QuantizedWeight
 from edgeq.modes import Plan
 from edgeq.progress import Progress, Silent
@@ -102,7 +103,8 @@ def make_artifact(
     weights = fold_model(model, table, grid_of=plan.grid_of, per_channel=per_channel)
     kinds: list[str] = sorted(plan.uses - {"float32"})
     ranges = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
-    grids = {kind: activation_grids(model, ranges, pinned or {}, kind) for kind in kinds}
+    given = {**take_trained_activations(model), **(pinned or {})}
+    grids = {kind: activation_grids(model, ranges, given, kind) for kind in kinds}
     weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
     for kind in kinds:
         part = {name: weight for name, weight in weights.items() if plan.mode_of(layer_of(name)).activations == kind}
@@ -152,9 +154,10 @@ def check_convertible(
     if calibration is not None:
         check_plan(model, plan, calibration)
     weights = fold_model(model, {}, grid_of=plan.grid_of)
+    given = take_trained_activations(model)
     ranges = {str(value.name): (-1.0, 1.0) for value in activation_values(model)}
     kinds: list[str] = sorted(plan.uses - {"float32"})
-    grids = {kind: activation_grids(model, ranges, {}, kind) for kind in kinds}
+    grids = {kind: activation_grids(model, ranges, given, kind) for kind in kinds}
     weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
     convert_qdq(place_qdq(model, weights, grids, plan), io=io, head=head, floats="float32" in plan.uses)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from edgeq.errors import RecipeError
 from edgeq.grid import Grid
 
-__all__ = ["MODES", "LayerChoice", "Mode", "Plan", "check_ends", "plan_from_options", "require_matches"]
+__all__ = ["MODES", "LayerChoice", "Mode", "Plan", "check_ends", "plan_from_options"]
 
 Activations = Literal["int8", "int16", "float32"]
 PACKED_QMAX = 7
@@ -112,7 +112,12 @@ class Plan:
         Raises:
             RecipeError: with the nearest name.
         """
-        require_matches(self.layers, names, "layers")
+        known = list(dict.fromkeys(names))
+        for pattern in self.layers:
+            if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+                near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.3)
+                remedy = f"did you mean {near[0]}?" if near else f"layers are {', '.join(known[:8])}"
+                raise RecipeError("no layer has this name", where="layers", got=pattern, remedy=remedy)
 
     @property
     def packs(self) -> bool:
@@ -139,21 +144,10 @@ class Plan:
         return found
 
     def _grid(self, bits: int) -> Grid:
+        """The grid of so many bits; beside a cosine grid the sine's where the cosine's codes would not fit int8."""
+        if self.grid.function == "cosine" and bits == 8:
+            return Grid(bits)
         return dataclasses.replace(self.grid, bits=bits)
-
-
-def require_matches(patterns: Iterable[str], names: Iterable[str], where: str) -> None:
-    """Refuse a pattern that names no layer.
-
-    Raises:
-        RecipeError: with the nearest name.
-    """
-    known = list(dict.fromkeys(names))
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
-            near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.3)
-            remedy = f"did you mean {near[0]}?" if near else f"layers are {', '.join(known[:8])}"
-            raise RecipeError("no layer has this name", where=where, got=pattern, remedy=remedy)
 
 
 def mode_named(name: str, where: str) -> Mode:

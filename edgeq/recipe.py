@@ -19,6 +19,8 @@ from edgeq.compress.method import Method
 from edgeq.errors import RecipeError
 from edgeq.grid import Function, Grid, bits_to_frequency
 from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
+from edgeq.rounding.options import RoundingRecipe
+from edgeq.rounding.table import METHODS
 from edgeq.strict_toml import dataclass_to_toml, read_toml, require, table_to_dataclass
 from edgeq.train_recipe import TrainRecipe
 
@@ -27,6 +29,7 @@ __all__ = [
     "QuantizeRecipe",
     "Recipe",
     "RegularizerRecipe",
+    "RoundingRecipe",
     "TrainRecipe",
     "load_recipe",
     "recipe_from_dict",
@@ -47,8 +50,6 @@ class DataRecipe:
         path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, or CIFAR-10's own
             batches.
         image_size: side in pixels that folder images are resized to; 0 takes them as they are (all must then be equal).
-        crop: side of the part that the network sees, at a random place of training images and the centre of all others;
-            0 for whole images.
         cache: a folder on disk for images that memory cannot hold: those of a folder are decoded to a file there, once,
             and used from it; empty for memory.
         unreadable: what an unreadable image does: ``error`` stops, ``skip`` leaves it out and counts it.
@@ -56,13 +57,11 @@ class DataRecipe:
 
     path: str = "digits"
     image_size: int = 0
-    crop: int = 0
     cache: str = ""
     unreadable: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
         require(0 <= self.image_size <= 4096, "data.image_size", self.image_size, "0 to 4096")
-        require(0 <= self.crop <= 4096, "data.crop", self.crop, "0 to 4096")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +233,13 @@ class Recipe:
     Attributes:
         model: a built-in name, ``package.module:factory`` or ``FILE.py:factory``.
         target: a device of ``targets/`` by name, or a TOML file.
-        bits: bits a weight.
+        bits: bits a weight; left out, 8, or what the method has.
         method: how weights come to rest on the grid: ``periodic`` (the term of ``regularizer``), ``straight-through``
-            (the forward pass computes with rounded weights, their step is learned: LSQ), or ``post-training`` (not
-            before the snap).
+            (the forward pass computes with rounded weights, their step is learned: LSQ), ``post-training`` (not before
+            the snap), or a method of one and two bits: ``binary-connect``, ``bnn``, ``bwn``, ``xnor-net``, ``dorefa``,
+            ``twn``, ``ttq``.
         seed: of initial weights, order, augmentation and calibration samples.
-        data, train, regularizer, quantize: the parts.
+        data, train, regularizer, rounding, quantize: the parts.
         layers: another mode or other bits for layers, by patterns over their names: a mode, bits, or a table of
             ``mode`` and ``bits``; of several that match, the last wins. The periodic term pulls no layer of other bits.
         compress: what is done to the trained network, in order, each followed by its epochs of retraining; the periodic
@@ -248,17 +248,30 @@ class Recipe:
 
     model: str = "resnet20"
     target: str = "cortex-a75"
-    bits: int = 8
-    method: Literal["periodic", "straight-through", "post-training"] = "periodic"
+    bits: int = None  # type: ignore[assignment]  # a number once it is made
+    method: Literal[
+        "periodic",
+        "straight-through",
+        "post-training",
+        "binary-connect",
+        "bnn",
+        "bwn",
+        "xnor-net",
+        "dorefa",
+        "twn",
+        "ttq",
+    ] = "periodic"
     seed: int = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     regularizer: RegularizerRecipe = field(default_factory=RegularizerRecipe)
+    rounding: RoundingRecipe = field(default_factory=RoundingRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     layers: Mapping[str, str | int | LayerChoice] = field(default_factory=dict)
     compress: tuple[Method, ...] = ()
 
     def __post_init__(self) -> None:
+        self._settle_method()
         Grid(self.bits, self.regularizer.function)  # raises when there is no such grid in int8
         stages = (*self.regularizer.stages, self.bits)
         fits = max(stages) <= 24 and all(first > second for first, second in itertools.pairwise(stages))
@@ -266,7 +279,6 @@ class Recipe:
         require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
         require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         object.__setattr__(self, "layers", {name: _shortest(choice) for name, choice in self.layers.items()})
-        self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)
         if plan.packed and not plan.packs:
@@ -275,17 +287,26 @@ class Recipe:
         for method in self.compress:
             method.check(self)
 
-    def _check_ends_on_the_grid(self) -> None:
-        """Refuse what would leave the weights beside the points that the periodic term brings them to."""
-        reasons = {"ema": "averages of weights on a grid lie beside it", "patience": "its pull ends with the training"}
-        for key, reason in reasons.items():
-            if self.method == "periodic" and getattr(self.train, key):
-                raise RecipeError(
-                    f"not with the periodic method: {reason}",
-                    where=f"train.{key}",
-                    got=getattr(self.train, key),
-                    remedy="use it with --method post-training, then start from the checkpoint with train.init",
-                )
+    def _settle_method(self) -> None:
+        """Bits and function that follow from the method, and what does not go with it."""
+        row = METHODS.get(self.method)
+        if self.bits is None:
+            object.__setattr__(self, "bits", row.bits[0] if row else 8)
+        self.rounding.check(self.method, self.bits, self.quantize.mode)
+        if row is not None:
+            require(not self.regularizer.stages, "regularizer.stages", list(self.regularizer.stages),
+                    f"left out beside method = {self.method}, which has no term")  # fmt: skip
+            object.__setattr__(self, "regularizer", dataclasses.replace(self.regularizer, function=row.function))
+
+    @property
+    def ends(self) -> int:
+        """Bits of the first and the last layer; 0: they are as all others."""
+        return self.rounding.ends_for(self.method)
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of what the method's layers read; 0: 8, as everywhere."""
+        return self.rounding.activations_for(self.method)
 
     @property
     def grid(self) -> Grid:

@@ -107,7 +107,8 @@ def snap(
         weight: Any = module.weight
         values = weight.detach().to(torch.float32).cpu().contiguous().numpy()
         scale = scales.get(name)
-        table[name] = quantize_weight(values, chosen, per_channel=per_channel, name=f"layer {name}", scale=scale)
+        rows = per_channel if scale is None else scale.size > 1
+        table[name] = quantize_weight(values, chosen, per_channel=rows, name=f"layer {name}", scale=scale)
     with torch.no_grad():
         for name, codes in table.items():
             destination: Any = layers[name].weight
@@ -153,7 +154,7 @@ def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
     for name, weight in table.items():
         tensors[f"{name}.codes"], tensors[f"{name}.step"] = weight.codes, weight.step
     grid = next(iter(table.values())).grid if table else Grid()
-    others = {name: weight.grid.bits for name, weight in table.items() if weight.grid.bits != grid.bits}
+    others = {name: _other(weight.grid, grid) for name, weight in table.items() if weight.grid != grid}
     header = f"{grid.bits} bits {grid.function}" + (f" {json.dumps(others)}" if others else "")
     try:
         save_file(tensors, path, metadata={HEADER: header})
@@ -188,13 +189,25 @@ def load_grid(path: str | Path) -> dict[str, QuantizedWeight]:
         bits, function = first.split(" bits ")
         grid = Grid(int(bits), cast(Function, function))
         table = json.loads("{" + others) if others else {}
-        grids = {str(name): Grid(int(count), grid.function) for name, count in table.items()}
+        grids = {str(name): _read_other(given, grid) for name, given in table.items()}
     except (ValueError, TypeError, AttributeError, RecursionError, RecipeError) as error:
         raise FormatError("has a bad header", where=path, got=header) from error
     names = [name.removesuffix(".codes") for name in tensors if name.endswith(".codes")]
     if not names and (tensors or HEADER not in header):
         raise FormatError("has no layer", where=path, wanted="L.codes and L.step for each layer L")
     return {name: _checked_layer(tensors, name, grids.get(name, grid), path) for name in names}
+
+
+def _other(grid: Grid, first: Grid) -> int | str:
+    """A layer's grid in the header: its bits, and its function where that is another than the first's."""
+    return grid.bits if grid.function == first.function else f"{grid.bits} bits {grid.function}"
+
+
+def _read_other(given: Any, first: Grid) -> Grid:
+    if not isinstance(given, str):
+        return Grid(int(given), first.function)
+    bits, function = given.split(" bits ")
+    return Grid(int(bits), cast(Function, function))
 
 
 def _checked_layer(tensors: Mapping[str, Any], name: str, grid: Grid, path: str | Path) -> QuantizedWeight:

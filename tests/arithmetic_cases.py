@@ -113,6 +113,7 @@ ACTIVATION = (
     Case("Softmax", "channels", "y = Softmax <axis = 1> (x)", "SOFTMAX"),
 )  # fmt: skip
 
+BOUNDS = np.array([0.31, -0.2, -9.0], np.float32).reshape(3, 1, 1)
 TRUTH = np.arange(66).reshape(6, 11) % 3 == 0
 SELECT = (
     *(Case(row, "a number", f"g = {row} (x, c)\n n = Neg (x)\n y = Where (g, x, n)", f"{kind} MUL SELECT_V2",
@@ -124,6 +125,15 @@ SELECT = (
     Case("Greater", "never", "g = Greater (x, c)\n y = Where (g, c, x)", "GREATER SELECT_V2", {"c": 50.0}),
     Case("Greater", "two of different grids", "t = Tanh (x)\n g = Greater (t, z)\n y = Where (g, x, z)",
          "TANH CAST CAST GATHER CAST LESS SELECT_V2", inputs=TWO, steep=True),
+    *(Case(row, "a number a channel", f"g = {row} (x, c)\n n = Neg (x)\n y = Where (g, x, n)",
+           f"{kind} MUL SELECT_V2", {"c": BOUNDS}, steep=True)
+      for row, kind in (("Greater", "GREATER_EQUAL"), ("GreaterOrEqual", "GREATER_EQUAL"), ("Less", "LESS"),
+                        ("LessOrEqual", "LESS"))),
+    Case("GreaterOrEqual", "a number a channel, first", "g = GreaterOrEqual (c, x)\n n = Neg (x)\n y = Where (g, x, n)",
+         "LESS MUL SELECT_V2", {"c": BOUNDS}, steep=True),
+    Case("GreaterOrEqual", "a number a channel, one out of reach", "g = GreaterOrEqual (x, c)\n n = Neg (x)\n"
+         " y = Where (g, x, n)", "CAST GREATER_EQUAL MUL SELECT_V2", {"c": -BOUNDS},
+         steep=True),
     Case("Greater", "on a scale of one and more", "a = Mul (x, c)\n g = Greater (a, d)\n y = Where (g, a, d)",
          "MUL CAST GREATER_EQUAL SELECT_V2", {"c": 100.0, "d": 31.0}),
     Case("Greater", "on a fine scale", "a = Mul (x, c)\n g = Greater (a, d)\n y = Where (g, a, d)",

@@ -161,7 +161,7 @@ def recipe_tables() -> str:
     lines = []
     parts = [
         ("", Recipe()),
-        *((name, getattr(Recipe(), name)) for name in ("data", "train", "regularizer", "quantize")),
+        *((name, getattr(Recipe(), name)) for name in ("data", "train", "regularizer", "rounding", "quantize")),
     ]
     for part, value in parts:
         texts = attribute_texts(type(value))

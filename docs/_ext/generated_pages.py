@@ -1,7 +1,8 @@
 """What pages take from the code when the site is built: a line ``<!-- generated: NAME -->`` becomes Markdown.
 
 ``commands`` is the command line as click knows it, ``targets`` the devices of ``targets/*.toml``,
-``compression`` the table of compression methods. Nothing is copied into the repository, so nothing can be out of date.
+``compression`` and ``rounding`` the tables of compression methods and of those of one and two bits. Nothing is copied
+into the repository, so nothing can be out of date.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import edgeq
 from edgeq.cli.main import COMMANDS, cli
 from edgeq.compress import METHODS
 from edgeq.cost_table import basis
+from edgeq.rounding.table import METHODS as ROUNDING_METHODS
 from edgeq.targets import Target, list_targets, load_target
 
 __all__ = ["PAGES", "commands", "compression", "setup", "targets"]
@@ -186,4 +188,26 @@ def compression() -> str:
     return _table(["method", "what it does", "what its tests show", "source"], rows)
 
 
-PAGES: dict[str, Callable[[], str]] = {"commands": commands, "targets": targets, "compression": compression}
+def rounding() -> str:
+    """Every method of one and two bits: weights, what layers read, first and last layer, where it is from."""
+    reads = {"": "8 bits", "sign": "signs", "levels": "levels from 0 to 1"}
+    rows = [
+        [
+            f"[`{name}`]({name}.md)",
+            row.weights.replace("|", "\\|").replace("+-", "±"),
+            reads[row.activations],
+            f"{row.ends} bits" if row.ends else "as the others",
+            row.shows.replace("|", "\\|"),
+            row.paper,
+        ]
+        for name, row in ROUNDING_METHODS.items()
+    ]
+    return _table(["method", "weights", "layers read", "first and last layer", "what its tests show", "source"], rows)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "targets": targets,
+    "compression": compression,
+    "rounding": rounding,
+}

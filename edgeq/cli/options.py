@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgeq.cli.completion import complete_calibration, complete_data, complete_model, complete_target
+from edgeq.rounding.table import METHODS
 
 if TYPE_CHECKING:
     from edgeq.display.progress import Verbosity
@@ -45,6 +46,8 @@ FIELDS = {
     "eta": ("regularizer", "eta"),
     "schedule": ("regularizer", "schedule"),
     "scale": ("regularizer", "scale"),
+    "ends": ("rounding", "ends"),
+    "activation_bits": ("rounding", "activations"),
     "calibration": ("quantize", "calibration"),
     "mode": ("quantize", "mode"),
     "layers": ("layers",),
@@ -111,10 +114,10 @@ _RECIPE_OPTIONS = [
         "--cache", metavar="FOLDER", help="Decode a folder's images to this disk, if memory cannot hold them."
     ),
     click.option("--unreadable", type=click.Choice(["error", "skip"]), help="What an unreadable image does [error]."),
-    click.option("--bits", type=int, help="Bits a weight [8]."),
+    click.option("--bits", type=int, help="Bits a weight [8, or the method's]."),
     click.option(
         "--method",
-        type=click.Choice(["periodic", "straight-through", "post-training"]),
+        type=click.Choice(["periodic", "straight-through", "post-training", *METHODS]),
         help="How weights come to rest on the grid [periodic].",
     ),
     click.option(
@@ -124,6 +127,10 @@ _RECIPE_OPTIONS = [
         callback=_compress,
         help="A compression method after the training, with epochs=N of retraining; repeated.",
     ),
+    click.option(
+        "--ends", type=int, metavar="BITS", help="Bits of the first and last layer; 0: as others [by method]."
+    ),
+    click.option("--activation-bits", type=int, help="Bits of what layers read; 0 leaves 8 [by method]."),
     click.option("--target", metavar="NAME|FILE", shell_complete=complete_target, help="The device [cortex-a75]."),
     click.option("--regularizer", type=click.Choice(["sine", "cosine", "hat"]), help="The periodic function [sine]."),
     click.option(
@@ -135,17 +142,9 @@ _RECIPE_OPTIONS = [
     click.option("--scale", type=click.Choice(["tensor", "channel"]), help="One step a layer or a channel [tensor]."),
     click.option("--epochs", type=int, help="Passes over the training images."),
     click.option("--batch-size", type=int, help="Images a step."),
-    click.option(
-        "--optimizer",
-        type=click.Choice(["sgd", "adam", "adamw", "rmsprop", "adagrad"]),
-        help="The optimizer [sgd].",
-    ),
+    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="The optimizer [sgd]."),
     click.option("--learning-rate", type=float, help="The peak rate."),
-    click.option(
-        "--rate-schedule",
-        type=click.Choice(["cosine", "onecycle", "step", "exponential", "constant"]),
-        help="Of the learning rate [onecycle].",
-    ),
+    click.option("--rate-schedule", type=click.Choice(["cosine", "onecycle"]), help="Of the learning rate [onecycle]."),
     click.option("--init", metavar="FILE", help="Weights to start from, .safetensors."),
     click.option("--cutout", type=int, metavar="PIXELS", help="Blank a square of each training image [0]."),
     click.option("--label-smoothing", type=float, help="Spread so much of the target over all classes [0]."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeq.compress.method import Constraint, Context, Method
 from edgeq.progress import Progress
 from edgeq.recipe import Recipe
+from edgeq.rounding.options import RoundingRecipe
 from edgeq.workspace import CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ def plan_steps(recipe: Recipe) -> list[Step]:
                 epochs=method.epochs,
                 learning_rate=method.learning_rate or SHARE_OF_RATE * recipe.train.learning_rate,
                 rate_schedule="cosine",
-                warmup=None,
                 init=BEFORE,
             )
             folder = f"{CHECKPOINTS}/{len(steps)}-{method.name}"
@@ -119,7 +119,7 @@ def train_and_compress(
 
 
 def _without_pull(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(recipe, method="post-training")
+    return dataclasses.replace(recipe, method="post-training", rounding=RoundingRecipe(ends=recipe.rounding.ends))
 
 
 def _apply(method: Method, model: nn.Module, context: Context, earlier: Sequence[Constraint]) -> list[Constraint]:

@@ -29,6 +29,8 @@ IN_PLACE = {
     "relu6_.default",
     "relu_.default",
 }
+FLOAT = "torch.float32"
+TRUTHS = {"ge.Tensor"}
 VIEWS = {"dropout.default", "flatten.using_ints", "permute.default", "reshape.default", "transpose.int", "view.default"}
 
 
@@ -118,7 +120,7 @@ class _Translation:
             name = name.replace("_.", ".")
         if name not in RULES:
             raise _NoRuleError
-        _shape(node)  # float32 only
+        _shape(node, "torch.bool" if name in TRUTHS else FLOAT)
         return RULES[name](self, node, *node.args, **node.kwargs)
 
     def emit(self, node: torch.fx.Node, kind: str, inputs: Sequence[Any], **attributes: Any) -> ir.Value:
@@ -126,7 +128,9 @@ class _Translation:
         operands = [item if item is None or isinstance(item, ir.Value) else self.values[item.name] for item in inputs]
         result = ir.node(kind, operands, attributes)
         value = result.outputs[0]
-        value.shape, value.type = ir.Shape(_shape(node)), ir.TensorType(ir.DataType.FLOAT)
+        truth = str(node.target).removeprefix("aten.") in TRUTHS
+        value.shape = ir.Shape(_shape(node, "torch.bool" if truth else FLOAT))
+        value.type = ir.TensorType(ir.DataType.BOOL if truth else ir.DataType.FLOAT)
         modules = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
         result.metadata_props[SCOPES] = repr([*modules, node.name])
         self.nodes.append(result)
@@ -142,9 +146,9 @@ class _Translation:
         return value
 
 
-def _shape(node: torch.fx.Node) -> list[int]:
+def _shape(node: torch.fx.Node, dtype: str = FLOAT) -> list[int]:
     value = node.meta.get("val")
-    if value is None or not hasattr(value, "shape") or str(value.dtype) != "torch.float32":
+    if value is None or not hasattr(value, "shape") or str(value.dtype) != dtype:
         raise _NoRuleError
     if not all(isinstance(size, int) for size in value.shape):
         raise _NoRuleError
@@ -291,6 +295,8 @@ def _concat(t: _Translation, node: Any, tensors: Any, axis: int = 0) -> ir.Value
 
 
 def _reshape(t: _Translation, node: Any, x: Any, *_: Any) -> ir.Value:
+    if x.name in t.values and (stored := t.values[x.name].const_value) is not None:
+        return t.constant(node.name, stored.numpy().reshape(_shape(node)))
     return t.emit(node, "Reshape", [x, t.constant(f"{node.name}.shape", np.array(_shape(node), np.int64))])
 
 
@@ -318,6 +324,20 @@ def _pad(t: _Translation, node: Any, x: Any, amounts: Any, mode: str = "constant
     return t.emit(node, "Pad", [x, t.constant(f"{node.name}.pads", np.array(ends, np.int64).ravel())])
 
 
+def _choice(t: _Translation, node: Any, condition: Any, first: float, second: float) -> ir.Value:
+    branches = [t.constant(f"{node.name}.{word}", np.float32(v)) for word, v in (("true", first), ("false", second))]
+    return t.emit(node, "Where", [condition, *branches])
+
+
+def _rounded(t: _Translation, node: Any, x: Any, scale: float, zero: int, low: int, high: int) -> ir.Value:
+    if (low, high) != (-128, 127):
+        raise _NoRuleError
+    grid = [t.constant(f"{node.name}.scale", np.float32(scale)), t.constant(f"{node.name}.zero", np.int8(zero))]
+    codes = t.emit(node, "QuantizeLinear", [x, *grid])
+    codes.type = ir.TensorType(ir.DataType.INT8)
+    return t.emit(node, "DequantizeLinear", [codes, *grid])
+
+
 def _spread(value: Any, count: int) -> list[int]:
     values = [value] if isinstance(value, int) else list(value)
     return values * count if len(values) == 1 else values
@@ -333,7 +353,9 @@ RULES: dict[str, Callable[..., ir.Value]] = {
     "conv2d.default": _convolution,
     "conv_transpose2d.input": _transposed,
     "dropout.default": _dropout,
+    "fake_quantize_per_tensor_affine.default": _rounded,
     "flatten.using_ints": _reshape,
+    "ge.Tensor": lambda t, node, x, y: t.emit(node, "GreaterOrEqual", [x, y]),
     "hardsigmoid.default": _unary("HardSigmoid", alpha=1 / 6, beta=0.5),
     "hardswish.default": _unary("HardSwish"),
     "hardtanh.default": _hardtanh,
@@ -351,4 +373,5 @@ RULES: dict[str, Callable[..., ir.Value]] = {
     "tanh.default": _unary("Tanh"),
     "transpose.int": _swap,
     "view.default": _reshape,
+    "where.Scalar": _choice,
 }

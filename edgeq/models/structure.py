@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from edgeq.errors import FormatError
+from edgeq.rounding.activations import Levels, SignAboutMean, put_before
 
 __all__ = ["LAYERS", "module_at", "note", "rebuild", "replace", "structure_of", "structure_to_json"]
 
@@ -59,7 +60,10 @@ LAYERS: dict[str, tuple[type[nn.Module], Callable[[Any], Spec]]] = {
     "BatchNorm1d": (nn.BatchNorm1d, _batch_norm),
     "ReLU": (nn.ReLU, lambda layer: {}),
     "Identity": (nn.Identity, lambda layer: {}),
+    "SignAboutMean": (SignAboutMean, lambda layer: {"channels": layer.channels, "images": layer.images}),
+    "Levels": (Levels, lambda layer: {"bits": layer.bits}),
 }
+BEFORE_A_LAYER = (SignAboutMean, Levels)
 
 
 def replace(model: nn.Module, path: str, layers: Sequence[nn.Module]) -> None:
@@ -151,6 +155,9 @@ def _notes(model: nn.Module) -> dict[str, list[Spec]]:
 def _put(model: nn.Module, path: str, layers: Sequence[nn.Module]) -> None:
     parent, _, name = path.rpartition(".")
     owner = module_at(model, parent)
+    if isinstance(layers[0], BEFORE_A_LAYER):
+        put_before(owner, layers[0])
+        return
     old = module_at(model, path)
     new = layers[0] if len(layers) == 1 else nn.Sequential(*layers)
     new.train(old.training)
@@ -180,6 +187,8 @@ def _layer(spec: Any, shapes: Mapping[str, Sequence[int]], path: str) -> nn.Modu
             raise ValueError(f"padding wider than the kernel at {path}")
         if math.prod(shapes[f"{path}.weight"]) != size:
             raise ValueError(f"{path}.weight has another size than its layer")
+    elif kind is SignAboutMean and math.prod(shapes[f"{path}.norm.running_mean"]) != given["channels"]:
+        raise ValueError(f"{path}.norm.running_mean has another size than its layer")
     elif "num_features" in given and math.prod(shapes[f"{path}.running_mean"]) != given["num_features"]:
         raise ValueError(f"{path}.running_mean has another size than its layer")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})

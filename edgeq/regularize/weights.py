@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgeq.regularize.straight_through import LearnedStep, learned_step_of
+from edgeq.rounding.base import Rounding, rounding_of
 
 __all__ = ["Group", "Weight", "find_weights"]
 
@@ -24,7 +24,7 @@ class Weight:
         parameter: [O, ...], or [I, O/groups, ...] for a transposed convolution.
         groups: of a transposed convolution; 0 for all other layers.
         held: what :meth:`peak` gives from now on, whatever the weights are.
-        rounding: what rounds it in the forward pass, with a step of its own; None where nothing does.
+        rounding: what rounds it in the forward pass, with a scale of its own; None where nothing does.
         beneath: the weight that gradients add up in, while the parameter is its pulled copy; None where it is not one.
     """
 
@@ -32,7 +32,7 @@ class Weight:
     parameter: nn.Parameter
     groups: int
     held: Tensor | None = None
-    rounding: LearnedStep | None = None
+    rounding: Rounding | None = None
     beneath: Tensor | None = None
 
     def peak(self, per_channel: bool) -> Tensor:
@@ -40,8 +40,8 @@ class Weight:
         if self.held is not None:
             return self.held
         if self.rounding is not None:
-            scale = self.rounding.scale().detach()
-            return scale.reshape(-1, *[1] * (self.parameter.dim() - 1)) if per_channel else scale.reshape(())
+            scale = self.rounding.scale(self.parameter.detach()).detach()
+            return scale.reshape(-1, *[1] * (self.parameter.dim() - 1)) if scale.numel() > 1 else scale.reshape(())
         return self._reduce(per_channel, lambda values, axes: values.amax(axes, keepdim=True))
 
     def mean(self, per_channel: bool) -> Tensor:
@@ -86,7 +86,7 @@ def find_weights(model: nn.Module) -> Iterator[Weight]:
     for name, module in model.named_modules():
         if not isinstance(module, _LAYERS):
             continue
-        rounding = learned_step_of(module)
+        rounding = rounding_of(module)
         weight = module.weight if rounding is None else module.parametrizations["weight"].original  # type: ignore[index, union-attr]
         if isinstance(weight, nn.Parameter) and id(weight) not in seen:
             seen.add(id(weight))

@@ -60,6 +60,12 @@ class Quantization:
         return (float(kind.min), float(kind.max)) if self.is_float else (int(kind.min), int(kind.max))
 
     @property
+    def lowest(self) -> float:
+        """The smallest number on a grid of one scale."""
+        zero = 0 if self.is_float else int(self.zero_point[0])
+        return float(self.scale[0]) * (self.limits[0] - zero)
+
+    @property
     def is_per_channel(self) -> bool:
         return self.scale.size > 1
 

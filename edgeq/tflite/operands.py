@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout, memory_blocks, refine
@@ -27,7 +30,12 @@ MAX_BROADCAST_RANK = 4  # of TFLite's int8 kernels before LiteRT 2
 
 
 def broadcast_operands(
-    low: Lowering, node: ir.Node, slots: Sequence[int] = (0, 1), *, grid: Quantization | None = None
+    low: Lowering,
+    node: ir.Node,
+    slots: Sequence[int] = (0, 1),
+    *,
+    grid: Quantization | None = None,
+    codes: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
 ) -> tuple[list[int], Layout]:
     """The tensors of a node's operands, ready for a TFLite kernel that broadcasts as numpy does.
 
@@ -39,6 +47,7 @@ def broadcast_operands(
         low, node: the graph and the node; one operand at least is an activation.
         slots: which of its inputs.
         grid: for the constants, where the kernel wants them on a certain one; a truth value has none.
+        codes: what makes a constant's integers of its numbers, where that is not to round them to ``grid``.
 
     Returns:
         A tensor an operand, all of one rank, and the layout of the result: pass it to :meth:`Lowering.emit`.
@@ -61,7 +70,7 @@ def broadcast_operands(
     for value, layout, filled in zip(values, held, full, strict=True):
         wanted = _part(result, groups, filled)
         if layout is None:
-            tensors.append(_constant(low, node, value, wanted, grid))
+            tensors.append(_constant(low, node, value, wanted, grid, codes or (grid.codes if grid else None)))
         else:
             rank = len(low.view(value, node).layout.axes)
             own = Layout(wanted.tensor_shape, wanted.factors, wanted.axes[len(wanted.axes) - rank :])
@@ -118,13 +127,23 @@ def _part(result: Layout, groups: list[tuple[int, ...]] | None, filled: list[boo
     return Layout(shape, tuple(result.factors[i] for i in place), axes)
 
 
-def _constant(low: Lowering, node: ir.Node, value: ir.Value | None, wanted: Layout, grid: Quantization | None) -> int:
+def _constant(
+    low: Lowering,
+    node: ir.Node,
+    value: ir.Value | None,
+    wanted: Layout,
+    grid: Quantization | None,
+    codes: Callable[[NDArray[Any]], NDArray[Any]] | None,
+) -> int:
     if value is None:
         raise ExportError("an operand is missing", where=node_name(node))
     source = float_source(value, node)
     if source.dtype == ir.DataType.BOOL:
         return low.add_constant(str(source.name), wanted.to_tflite(read_constant(source, node)))
-    if grid is not None:
-        return low.add_constant(str(source.name), wanted.to_tflite(grid.codes(read_real_constant(value, node))), grid)
+    if codes is not None:
+        integers = codes(read_real_constant(value, node))
+        return low.add_constant(
+            str(source.name), wanted.to_tflite(integers), grid if integers.dtype == np.int8 else None
+        )
     constant = read_operand(value, node, low.dtype)
     return low.add_constant(constant.name, wanted.to_tflite(constant.codes), constant.grid)

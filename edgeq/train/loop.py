@@ -16,13 +16,13 @@ from torch import nn
 from edgeq.compress.method import Constraint
 from edgeq.data import ImageData
 from edgeq.errors import FormatError
-from edgeq.grid import Grid
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe
-from edgeq.regularize.straight_through import round_straight_through, take_rounding_off
 from edgeq.regularize.weights import find_weights
-from edgeq.snap import quantized_layers
-from edgeq.train.batches import EpochBatches, split_rows
+from edgeq.rounding.attach import put_rounding_on
+from edgeq.rounding.base import take_rounding_off
+from edgeq.rounding.table import METHODS
+from edgeq.train.batches import EpochBatches
 from edgeq.train.checkpoint import (
     PREFIX,
     REMEDY,
@@ -32,13 +32,10 @@ from edgeq.train.checkpoint import (
     history_of,
     plain_scales,
     read_checkpoint,
-    stopped_early,
     weights_of,
 )
 from edgeq.train.device import resolve_device, resolve_precision
-from edgeq.train.rates import frozen, frozen_layers, set_training
 from edgeq.train.result import EpochLog, TrainResult
-from edgeq.train_recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -92,15 +89,12 @@ def train(
     device = resolve_device(recipe.train.device)
     made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
     run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), made, tuple(constraints))
-    if recipe.method == "straight-through":
-        per_channel = recipe.regularizer.scale == "channel"
-        for grid, layers in _by_grid(model, recipe).items():
-            round_straight_through(model, layers, grid, per_channel)
+    if recipe.method == "straight-through" or recipe.method in METHODS:
+        put_rounding_on(model, recipe)
     try:
         past = _read_past(model, run) if resume else _Past()
-        if len(past.history) < recipe.train.epochs and not stopped_early(past.checkpoint):
-            with frozen(model, recipe.train.rates):
-                history, scales = _fit(model, data, run, past, progress)
+        if len(past.history) < recipe.train.epochs:
+            history, scales = _fit(model, data, run, past, progress)
         elif not past.history:
             history, scales = [], {}
         else:
@@ -111,8 +105,7 @@ def train(
         learned = take_rounding_off(model)
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         model.zero_grad(set_to_none=True)
-    rows, _ = split_rows(len(data.train_images), recipe.train.validation, recipe.seed)
-    images = EpochBatches(len(rows), recipe.train.batch_size).images * len(history)
+    images = EpochBatches(len(data.train_images), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
     return TrainResult(
         tuple(history), images / seconds if seconds else 0.0, run.precision, device.type, scales | learned
@@ -151,8 +144,6 @@ def _read_past(model: nn.Module, run: _Run) -> _Past:
 def _fit(
     model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Progress
 ) -> tuple[list[EpochLog], dict[str, NDArray[np.float32]]]:
-    from lightning.pytorch.callbacks import WeightAveraging
-
     from edgeq.regularize.callback import PeriodicRegularizerCallback
     from edgeq.train.lightning_parts import deterministic, interrupts, quiet
     from edgeq.train.module import TrainingModule
@@ -164,15 +155,14 @@ def _fit(
     none = len(left) == len(names)
     if recipe.method != "periodic" or none:  # it only measures
         term = dataclasses.replace(term, form="loss", amplitude=0.0, stages=(), scale_update="live")
-    leave = frozenset(f"{PREFIX}{name}" for name in [*left, *frozen_layers(model, recipe.train.rates)] if not none)
+    leave = frozenset(f"{PREFIX}{name}" for name in left if not none)
     regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits, leave=leave)
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
         module.fingerprint = run.made_with
         module.history = list(past.history)
         trainer = _trainer(run, regularizer, past)
-        module.average = next((item for item in trainer.callbacks if isinstance(item, WeightAveraging)), None)  # type: ignore[attr-defined]
-        set_training(model, recipe.train.rates)
+        model.train()
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with progress.task("training", recipe.train.epochs * len(module.batches)) as task:
             task.advance(len(past.history) * len(module.batches))
@@ -181,16 +171,6 @@ def _fit(
                 _run_trainer(trainer, module, run, past)
     assert regularizer.regularizer is not None
     return module.history, plain_scales(regularizer.regularizer.held_scales)
-
-
-def _by_grid(model: nn.Module, recipe: Recipe) -> dict[Grid, dict[str, nn.Module]]:
-    """The layers whose weights are to be on each grid; those that stay float are left out."""
-    table: dict[Grid, dict[str, nn.Module]] = {}
-    for name, layer in quantized_layers(model).items():
-        grid = recipe.plan.grid_of(name)
-        if grid is not None:
-            table.setdefault(grid, {})[name] = layer
-    return table
 
 
 def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
@@ -206,12 +186,7 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
         precision="bf16-mixed" if run.precision == "bf16" else "32-true",
         max_epochs=run.recipe.train.epochs,
         logger=TensorBoardLogger(run.folder, name="logs", version=""),
-        callbacks=[
-            KeepConstraints(run.constraints),
-            regularizer,
-            *_extras(run.recipe.train),
-            LastCheckpoint(run.checkpoint),
-        ],
+        callbacks=[KeepConstraints(run.constraints), regularizer, LastCheckpoint(run.checkpoint)],
         plugins=[WholeCheckpointIO(past.checkpoint), LightningEnvironment()],
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -220,15 +195,6 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
         enable_model_summary=False,
         default_root_dir=run.folder,
     )
-
-
-def _extras(recipe: TrainRecipe) -> list[Callback]:
-    """Lightning's own callbacks that a recipe asks for."""
-    from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
-
-    average = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
-    stop = EarlyStopping("validation/loss", patience=recipe.patience, check_on_train_epoch_end=True)
-    return [*average, *([stop] if recipe.patience else [])]
 
 
 def _run_trainer(trainer: Trainer, module: TrainingModule, run: _Run, past: _Past) -> None:

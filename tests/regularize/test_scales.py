@@ -48,7 +48,7 @@ def test_a_scale_goes_down_the_gradient_and_takes_the_weights_on_the_grid_along(
 
 def test_the_scale_of_a_latent_weight_has_the_gradient_of_lsq() -> None:
     from edgeq.grid import Grid
-    from edgeq.regularize.straight_through import LearnedStep
+    from edgeq.rounding.learned_step import LearnedStep
 
     model = layer()
     weight = model.get_parameter("0.weight")

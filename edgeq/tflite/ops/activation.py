@@ -73,6 +73,8 @@ def clamp(low: Lowering, node: ir.Node) -> None:
             low.emit(node, kind, [view.tensor], layout=view.layout, result=value)
             return
     ends = bounds.on(grid)
+    if ends[0] is not None and bounds.low <= low.grid(view.tensor).lowest:  # it has nothing below
+        ends = (None, ends[1])
     if ends == (None, None):
         if grid.same_grid(low.grid(view.tensor)):
             low.pass_on(node, view, value)

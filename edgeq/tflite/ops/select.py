@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout
@@ -28,6 +29,7 @@ BOUNDS = {  # a > b where the code of b is less than the first one that is not b
     "LESS_EQUAL": ("GREATER_EQUAL", "first"),
     "EQUAL": ("EQUAL", "equal"),
 }
+TURNED = {"GREATER": "LESS", "GREATER_EQUAL": "LESS_EQUAL", "LESS": "GREATER", "LESS_EQUAL": "GREATER_EQUAL"}
 KERNEL_SCALES = (1 / 128, 1.0)
 Comparison = Callable[[Any, Any], Any]
 PLAIN = {ir.DataType.BOOL: "bool", ir.DataType.INT32: "int32", ir.DataType.INT64: "int64"}
@@ -108,16 +110,36 @@ def _integers(low: Lowering, node: ir.Node, tensor: int) -> int:
     return result
 
 
-def _compare_number(low: Lowering, node: ir.Node, kind: str, slot: int, holds: Comparison) -> None:
-    """Compare an activation with a constant: the codes for which it holds are those to one side of a bound.
+def _compare_numbers(low: Lowering, node: ir.Node, kind: str, slot: int) -> None:
+    """Compare an activation with several numbers that broadcast over it: each is the first code, exactly, for which the
+    answer is another. A number above the largest code needs one more, and so int32."""
+    if low.dtype != "int8" or kind == "EQUAL":
+        raise no_form(node, low.dtype)
+    kind = TURNED[kind] if slot else kind
+    side: Any = "left" if kind in ("GREATER_EQUAL", "LESS") else "right"
+    grid = low.grid(low.view(node.inputs[slot], node).tensor)
+    values = grid.scale[0] * (np.arange(-128, 128) - grid.zero_point[0]).astype(np.float32)
 
-    Raises:
-        ExportError: the constant is not one number.
-    """
+    def bounds(numbers: NDArray[Any]) -> NDArray[Any]:
+        first = np.searchsorted(values, numbers.astype(np.float32), side) - 128
+        return first.astype(np.int8 if first.max() < 128 else np.int32)
+
+    operands, layout = broadcast_operands(low, node, (slot, 1 - slot), grid=grid, codes=bounds)
+    kind = "GREATER_EQUAL" if kind.startswith("GREATER") else "LESS"
+    if low.tensors[operands[1]].dtype == "int8":
+        _compare(low, node, kind, operands, layout)
+        return
+    operands[0] = _integers(low, node, operands[0])
+    result = low.define_plain(node.outputs[0], "bool", layout)
+    low.add_operator(kind, operands, [result], OPTIONS[kind](), version=2)
+
+
+def _compare_number(low: Lowering, node: ir.Node, kind: str, slot: int, holds: Comparison) -> None:
+    """Compare an activation with a constant: the codes for which it holds are those to one side of a bound."""
     constant = read_real_constant(float_source(node.inputs[1 - slot], node), node)
     if constant.size != 1:
-        raise ExportError("a comparison with such a constant is not lowered", where=node_name(node),
-                          got=constant.shape, wanted="one number")  # fmt: skip
+        _compare_numbers(low, node, kind, slot)
+        return
     view = low.view(node.inputs[slot], node)
     grid = low.grid(view.tensor)
     if grid.is_float:
@@ -198,22 +220,26 @@ OPTIONS: dict[str, Callable[[], object]] = {
 
 SELECT = (
     Operation(
-        "Greater", "GREATER", _comparison("GREATER", np.greater), grid="same", limits="activations, or one and a number"
+        "Greater",
+        "GREATER",
+        _comparison("GREATER", np.greater),
+        grid="same",
+        limits="activations, or one and a constant",
     ),
     Operation(
         "GreaterOrEqual",
         "GREATER_EQUAL",
         _comparison("GREATER_EQUAL", np.greater_equal),
         grid="same",
-        limits="activations, or one and a number",
+        limits="activations, or one and a constant",
     ),
-    Operation("Less", "LESS", _comparison("LESS", np.less), grid="same", limits="activations, or one and a number"),
+    Operation("Less", "LESS", _comparison("LESS", np.less), grid="same", limits="activations, or one and a constant"),
     Operation(
         "LessOrEqual",
         "LESS_EQUAL",
         _comparison("LESS_EQUAL", np.less_equal),
         grid="same",
-        limits="activations, or one and a number",
+        limits="activations, or one and a constant",
     ),
     Operation("Equal", "EQUAL", _comparison("EQUAL", np.equal), grid="same", limits="activations, or one and a number"),
     Operation("And", "LOGICAL_AND", _logical("LOGICAL_AND", schema.LogicalAndOptionsT, 2)),

@@ -13,8 +13,10 @@ from edgeq.errors import ModelError
 from edgeq.grid import Function, Grid
 from edgeq.recipe import Recipe, TrainRecipe
 from edgeq.regularize.regularizer import Scale
-from edgeq.regularize.straight_through import LearnedStep, round_straight_through, take_rounding_off
-from edgeq.snap import quantized_layers, snap
+from edgeq.rounding.attach import put_rounding_on
+from edgeq.rounding.base import take_rounding_off
+from edgeq.rounding.learned_step import LearnedStep
+from edgeq.snap import snap
 from edgeq.train import TrainResult, train
 from edgeq.train.batch_norm import reestimate_batch_norm
 
@@ -61,7 +63,7 @@ def test_layers_that_share_a_weight_are_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
     with pytest.raises(ModelError, match="share a weight"):
-        round_straight_through(model, quantized_layers(model), Grid(4), per_channel=False)
+        put_rounding_on(model, RECIPE)
 
 
 def run(folder: Path, recipe: Recipe, *, resume: bool = False) -> tuple[nn.Module, TrainResult]:

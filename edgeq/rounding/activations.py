@@ -1,0 +1,89 @@
+"""What a layer of one or few bits reads: the sign of its input about its mean, or levels from 0 to 1.
+
+Both stand in the layer itself, as ``LAYER.activation``, before its input: the network's own code is not touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeq.rounding.base import passing
+from edgeq.rounding.binary import signs
+
+__all__ = ["Levels", "SignAboutMean", "put_before"]
+
+CODE_MAX, CODE_MIN = 127, -128
+
+
+class SignAboutMean(nn.Module):
+    """``sign(batch_norm(x))`` with sign(0) = 1: XNOR-Net's order, a batch norm without gamma and beta before it.
+
+    In evaluation it is ``x >= mean`` of each channel. So a network with ReLU, whose values are never negative, has
+    signs as well. The gradient passes where the normalized value is in [-1, 1].
+
+    Args:
+        channels: of the input.
+        images: the input is [N, C, H, W]; else its channels are last.
+
+    Source: Rastegari et al. 2016, section 3.2 and figure 3; Hubara et al. 2016, eq. 4.
+    """
+
+    def __init__(self, channels: int, *, images: bool) -> None:
+        super().__init__()
+        self.channels, self.images = channels, images
+        self.norm = (nn.BatchNorm2d if images else nn.BatchNorm1d)(channels, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.norm.training:
+            rows = x if self.images else x.flatten(0, -2)
+            normalized = self.norm(rows).reshape(x.shape)
+            return passing(signs(normalized), normalized.clamp(-1, 1))
+        mean = self.norm.running_mean
+        assert mean is not None
+        return torch.where(x >= (mean.reshape(-1, 1, 1) if self.images else mean), 1.0, -1.0)
+
+
+class Levels(nn.Module):
+    """``round(n clip(x, 0, 1)) / n`` with ``n = 2^bits - 1``; the gradient passes within [0, 1].
+
+    On the int8 grid of step ``1/n`` that ends at 1, with code 127: in the artifact this is the rounding and the
+    saturation of the operation before, fused with its ReLU.
+
+    Args:
+        bits: 1 to 8.
+
+    Source: Zhou et al. 2016, eq. 5, 6 and 11.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        if not 1 <= bits <= 8:
+            raise ValueError(f"levels of {bits} bits")
+        self.bits, self.count = bits, 2**bits - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In evaluation the grid itself ends at 1.
+        bounded = x.clamp(0, 1) if self.training else torch.relu(x)
+        zero = CODE_MAX - self.count
+        return torch.fake_quantize_per_tensor_affine(bounded.float(), 1 / self.count, zero, CODE_MIN, CODE_MAX)
+
+
+def put_before(layer: nn.Module, activation: nn.Module) -> None:
+    """Let a layer read what an activation makes of its input; the one that it had before is replaced.
+
+    Raises:
+        ValueError: the layer has an ``activation`` of its own.
+    """
+    known = getattr(layer, "activation", None)
+    if known is None:
+        layer.register_forward_pre_hook(_read_activation)
+    elif not isinstance(known, Levels | SignAboutMean):
+        raise ValueError("a layer that has something of the name activation")
+    layer.activation = activation.train(layer.training)
+
+
+def _read_activation(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (layer.activation(inputs[0]), *inputs[1:])
