@@ -12,7 +12,7 @@ from typing import Any, Literal
 from edgeq.errors import RecipeError
 from edgeq.grid import Grid
 
-__all__ = ["MODES", "LayerChoice", "Mode", "Plan", "check_ends", "plan_from_options"]
+__all__ = ["MODES", "LayerChoice", "Mode", "Plan", "check_ends", "plan_from_options", "require_matches"]
 
 Activations = Literal["int8", "int16", "float32"]
 PACKED_QMAX = 7
@@ -112,12 +112,7 @@ class Plan:
         Raises:
             RecipeError: with the nearest name.
         """
-        known = list(dict.fromkeys(names))
-        for pattern in self.layers:
-            if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
-                near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.3)
-                remedy = f"did you mean {near[0]}?" if near else f"layers are {', '.join(known[:8])}"
-                raise RecipeError("no layer has this name", where="layers", got=pattern, remedy=remedy)
+        require_matches(self.layers, names, "layers")
 
     @property
     def packs(self) -> bool:
@@ -148,6 +143,20 @@ class Plan:
         if self.grid.function == "cosine" and bits == 8:
             return Grid(bits)
         return dataclasses.replace(self.grid, bits=bits)
+
+
+def require_matches(patterns: Iterable[str], names: Iterable[str], where: str) -> None:
+    """Refuse a pattern that names no layer.
+
+    Raises:
+        RecipeError: with the nearest name.
+    """
+    known = list(dict.fromkeys(names))
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+            near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.3)
+            remedy = f"did you mean {near[0]}?" if near else f"layers are {', '.join(known[:8])}"
+            raise RecipeError("no layer has this name", where=where, got=pattern, remedy=remedy)
 
 
 def mode_named(name: str, where: str) -> Mode:

@@ -73,7 +73,7 @@ def build(
             data = _load_data(recipe, progress)
             recipe = _resolve(recipe, data)
         with clock.stage("model", "Network"):
-            model, recipe = _make_model(recipe, data)
+            model, recipe = _make_model(recipe, data, progress)
         with clock.stage("train", "Training"):
             training, compressed = _train(model, data, recipe, work, resume, progress)
         with clock.stage("snap", "Snap to the grid"):
@@ -109,9 +109,9 @@ def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
 def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
     """Fill in what follows from the data and the bits, so that the recipe in the output folder says it."""
     train, regularizer = recipe.train, recipe.regularizer
-    if train.flip is None:
-        train = dataclasses.replace(train, flip=data.mirrors)
-    steps = math.ceil(len(data.train_images) / train.batch_size)
+    flip = data.mirrors if train.flip is None else train.flip
+    train = dataclasses.replace(train, flip=flip, warmup=train.warmup_for())
+    steps = math.ceil(len(data.train_images) * (1 - train.validation) / train.batch_size)
     regularizer = regularizer.resolved(recipe.bits, fine_tuning=bool(train.init or recipe.compress))
     regularizer = dataclasses.replace(regularizer, every=regularizer.every_for(steps))
     images = recipe.quantize.batch_norm_images_for(recipe.bits)
@@ -119,18 +119,20 @@ def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
     return dataclasses.replace(recipe, train=train, regularizer=regularizer, quantize=quantize)
 
 
-def _make_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Recipe]:
+def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn.Module, Recipe]:
     """The network, the recipe with what follows from it, and the certainty that it can be converted before hours go
     into its training."""
     from edgeq.artifact import check_convertible
     from edgeq.export.float_onnx import export_float
-    from edgeq.models import create_model, load_weights
+    from edgeq.models import create_model, prepare_network
     from edgeq.rounding.attach import attach_activations, with_ends
     from edgeq.snap import quantized_layers, require_exported
+    from edgeq.train.rates import check_rates
 
     model = create_model(recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed)
-    if recipe.train.init:
-        load_weights(model, Path(recipe.train.init))
+    if new := prepare_network(model, recipe.train, num_classes=len(data.classes), seed=recipe.seed):
+        progress.warn(f"a new head for {len(data.classes)} classes: {', '.join(new)} start from the seed")
+    check_rates(model, recipe.train.rates)
     layers = quantized_layers(model)
     recipe = with_ends(recipe, model, data.input_shape)
     attach_activations(model, recipe, data.input_shape)
@@ -301,7 +303,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
             data = _load_data(recipe, clock.progress)
             recipe = _resolve(recipe, data)
         with clock.stage("model", "Network"):
-            model, recipe = _make_model(recipe, data)
+            model, recipe = _make_model(recipe, data, clock.progress)
         with clock.stage("train", "Training"):
             training, compressed = _train(model, data, recipe, work, resume, clock.progress)
         with clock.stage("snap", "Snap to the grid"):

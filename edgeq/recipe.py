@@ -279,6 +279,7 @@ class Recipe:
         require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
         require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         object.__setattr__(self, "layers", {name: _shortest(choice) for name, choice in self.layers.items()})
+        self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)
         if plan.packed and not plan.packs:
@@ -307,6 +308,18 @@ class Recipe:
     def activation_bits(self) -> int:
         """Bits of what the method's layers read; 0: 8, as everywhere."""
         return self.rounding.activations_for(self.method)
+
+    def _check_ends_on_the_grid(self) -> None:
+        """Refuse what would leave the weights beside the points that the periodic term brings them to."""
+        reasons = {"ema": "averages of weights on a grid lie beside it", "patience": "its pull ends with the training"}
+        for key, reason in reasons.items():
+            if self.method == "periodic" and getattr(self.train, key):
+                raise RecipeError(
+                    f"not with the periodic method: {reason}",
+                    where=f"train.{key}",
+                    got=getattr(self.train, key),
+                    remedy="use it with --method post-training, then start from the checkpoint with train.init",
+                )
 
     @property
     def grid(self) -> Grid:

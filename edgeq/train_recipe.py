@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from edgeq.errors import RecipeError
 from edgeq.strict_toml import require
 
-__all__ = ["TrainRecipe"]
+__all__ = ["Initialization", "TrainRecipe"]
+
+Initialization = Literal[
+    "model",
+    "kaiming-normal",
+    "kaiming-uniform",
+    "xavier-normal",
+    "xavier-uniform",
+    "truncated-normal",
+    "orthogonal",
+]
+
+
+WARMUP = {"onecycle": 0.2}
+STEP_DECAY = 0.1
+LAST_SHARE = 0.01  # of the peak rate, that exponential decay ends at
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,30 +36,57 @@ class TrainRecipe:
     Attributes:
         epochs: passes over the training images; 0 takes the weights of ``init`` as they are.
         batch_size: images a step.
-        optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
+        initialization: of convolution and fully-connected weights, by ``torch.nn.init``; biases become zero. ``model``
+            keeps what the network's author chose.
+        initial_std: of ``truncated-normal``, which is cut at two of them.
+        optimizer: ``sgd``, ``adam``, ``adamw``, ``rmsprop`` or ``adagrad``, torch's own.
         learning_rate: the peak rate.
-        momentum: of SGD; AdamW's first beta.
-        weight_decay: decoupled for AdamW, L2 for SGD; applied to weights of two or more dimensions only.
-        rate_schedule: ``cosine`` (to zero) or ``onecycle`` (up over ``warmup`` of the steps, then cosine to zero).
-        warmup: share of the steps that ``onecycle`` spends rising.
+        momentum: of SGD and RMSProp; Adam's and AdamW's first beta.
+        nesterov: whether SGD's momentum is Nesterov's.
+        weight_decay: L2 (decoupled for AdamW), of weights of two or more dimensions only.
+        l1: what the sum of the same weights' magnitudes is multiplied by and added to the loss.
+        rate_schedule: ``cosine`` (to zero), ``onecycle`` (the same, with a warm-up), ``step`` (times ``rate_decay`` at
+            each of ``milestones``), ``exponential`` (times ``rate_decay`` an epoch) or ``constant``.
+        warmup: share of the steps that the rate rises in a line; left out, 0.2 with ``onecycle`` and 0 else.
+        milestones: of ``step``: shares of the training, rising.
+        rate_decay: left out, 0.1 with ``step``; with ``exponential`` what ends at 1 % of the peak.
+        rates: factors of the rate for layers, by patterns over their names; of several that match, the last wins. 0
+            freezes a layer, and the statistics of a batch norm with it.
+        dropout: the share that every dropout layer of the network drops; left out, the network's own.
+        ema: decay of a moving average of the weights, which takes their place in tests and at the end; 0.999 looks back
+            some 1000 steps; 0 keeps none.
+        validation: share of the training images that is left out of training to choose by, drawn by the seed.
+        patience: epochs without a lower loss on these, after which the training stops with the weights it has; 0 never
+            stops.
         precision: ``bf16`` (autocast), ``fp32``, or ``auto``: bf16 where the CPU or GPU computes in it.
         crop_padding: zero pixels put on each side before a random crop; 0 crops nothing.
         flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
         cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
         label_smoothing: share of the target that is spread over all classes.
         init: a ``.safetensors`` file of this network's weights to start from, such as the ``checkpoint.safetensors`` of
-            an earlier build; empty for new ones from the seed.
+            an earlier build; empty for new ones from the seed. A head for another number of classes stays new.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
 
     epochs: int = 30
     batch_size: int = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    initialization: Initialization = "model"
+    initial_std: float = 0.1
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 5e-4
-    rate_schedule: Literal["cosine", "onecycle"] = "onecycle"
-    warmup: float = 0.2
+    l1: float = 0.0
+    rate_schedule: Literal["cosine", "onecycle", "step", "exponential", "constant"] = "onecycle"
+    warmup: float | None = None
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    rate_decay: float | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    dropout: float | None = None
+    ema: float = 0.0
+    validation: float = 0.0
+    patience: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     crop_padding: int = 4
     flip: bool | None = None
@@ -51,14 +96,34 @@ class TrainRecipe:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "learning_rate"):
+        for name in ("batch_size", "learning_rate", "initial_std"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"train.{name}", value, "a finite number above 0")
         least, wanted = (0, "0 or more") if self.init else (1, "1 or more, or 0 with train.init")
         require(least <= self.epochs < 2**31, "train.epochs", self.epochs, wanted)
-        require(0 <= self.momentum < 1, "train.momentum", self.momentum, "0 or more, below 1")
-        require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "0 or more, finite")
-        require(0 < self.warmup < 1, "train.warmup", self.warmup, "between 0 and 1")
+        for name in ("weight_decay", "l1", *(f"rates.{pattern}" for pattern in self.rates)):
+            value = self.rates[name.removeprefix("rates.")] if name.startswith("rates.") else getattr(self, name)
+            require(0 <= value < math.inf, f"train.{name}", value, "0 or more, finite")
+        for name in ("momentum", "label_smoothing", "ema", "validation", "dropout", "warmup"):
+            share = getattr(self, name)
+            require(share is None or 0 <= share < 1, f"train.{name}", share, "0 or more, below 1")
+        require(self.rate_decay is None or 0 < self.rate_decay <= 1, "train.rate_decay", self.rate_decay,
+                "above 0, up to 1")  # fmt: skip
+        rising = all(a < b for a, b in itertools.pairwise((0.0, *self.milestones, 1.0)))
+        require(rising, "train.milestones", list(self.milestones), "rising shares, above 0 and below 1")
         require(0 <= self.crop_padding <= 64, "train.crop_padding", self.crop_padding, "0 to 64")
         require(0 <= self.cutout <= 4096, "train.cutout", self.cutout, "0 to 4096")
-        require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
+        require(self.patience >= 0, "train.patience", self.patience, "0 or more")
+        if self.patience and not self.validation:
+            raise RecipeError("nothing is left out of training to stop by", where="train.patience", got=self.patience,
+                              remedy="give train.validation, such as 0.1")  # fmt: skip
+
+    def warmup_for(self) -> float:
+        """The share of the steps that the rate rises, or where it is left out that of the schedule."""
+        return WARMUP.get(self.rate_schedule, 0.0) if self.warmup is None else self.warmup
+
+    def rate_decay_for(self) -> float:
+        """What the rate is multiplied by: at each milestone with ``step``, an epoch with ``exponential``."""
+        if self.rate_decay is not None:
+            return self.rate_decay
+        return STEP_DECAY if self.rate_schedule == "step" else LAST_SHARE ** (1 / self.epochs)

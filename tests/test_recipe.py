@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -126,10 +127,12 @@ def test_a_bad_recipe_says_what_is_wrong_and_where(table: dict[str, Any], told: 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(("part", "name"), FLOATS)
 def test_no_number_of_a_recipe_is_nan_or_infinite(part: str, name: str, value: float) -> None:
+    kind = get_origin(get_type_hints(PARTS[part])[name])
+    given: Any = (value,) if kind is tuple else {"conv1": value} if kind is Mapping else value
     with pytest.raises(RecipeError, match=name):
-        PARTS[part](**{name: value})
+        PARTS[part](**{name: given})
     with pytest.raises(RecipeError, match=rf"{part}\.{name}"):
-        recipe_from_dict({part: {name: value}})
+        recipe_from_dict({part: {name: list(given) if kind is tuple else given}})
 
 
 @pytest.mark.parametrize("content", [b"bits = ", b"\xff\xfe", b"bits = 8\n" * 2, b"#" * (1 << 20) + b"#"])

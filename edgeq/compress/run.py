@@ -55,6 +55,7 @@ def plan_steps(recipe: Recipe) -> list[Step]:
                 epochs=method.epochs,
                 learning_rate=method.learning_rate or SHARE_OF_RATE * recipe.train.learning_rate,
                 rate_schedule="cosine",
+                warmup=None,
                 init=BEFORE,
             )
             folder = f"{CHECKPOINTS}/{len(steps)}-{method.name}"

@@ -38,7 +38,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
         raise ModelError("the weights cannot be written", where=path, got=error) from error
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str]:
     """Fill a network from a file; all is checked before the first weight changes.
 
     Where the file notes another structure than the factory's, channels taken out or layers replaced, it is made so.
@@ -46,6 +46,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Args:
         model: the network that the weights are for, as its factory made it.
         path: a file whose names, shapes and kinds of numbers are the network's own; floats may differ in width.
+        new_head: the network's number of classes, if tensors may keep their values that are so long in their first
+            dimension, and in the file of another length there; 0 for none.
+
+    Returns:
+        The names of the tensors that keep their values.
 
     Raises:
         FormatError: unreadable, no safetensors file, truncated, or with a structure that does not fit.
@@ -66,6 +71,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"{len(missing)} tensors of the network are missing", where=path, got=f"no {_few(missing)}")
     if unknown := sorted(loaded.keys() - state.keys()):
         raise ModelError(f"{len(unknown)} tensors are not the network's", where=path, got=_few(unknown))
+    kept = [name for name, value in state.items() if new_head and _is_head(value, loaded[name], new_head)]
+    for name in kept:
+        loaded[name] = state[name]
     for name, value in state.items():
         if value.shape != loaded[name].shape:
             got, wanted = list(loaded[name].shape), list(value.shape)
@@ -75,6 +83,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if bad := [name for name, value in loaded.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise ModelError("weights are NaN or infinite", where=path, got=_few(sorted(bad)), wanted="finite numbers")
     model.load_state_dict(loaded)
+    return kept
+
+
+def _is_head(wanted: torch.Tensor, found: torch.Tensor, classes: int) -> bool:
+    """Whether two tensors are of heads for other numbers of classes."""
+    same = wanted.dim() == found.dim() > 0 and wanted.shape[1:] == found.shape[1:]
+    return same and wanted.shape[0] == classes != found.shape[0]
 
 
 def _few(names: Iterable[str]) -> str:

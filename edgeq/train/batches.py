@@ -12,9 +12,10 @@ from torch import Tensor
 
 from edgeq.errors import DataError
 
-__all__ = ["EpochBatches", "epoch_generator", "epoch_order", "epoch_seed", "epochs_between_tests"]
+__all__ = ["EpochBatches", "epoch_generator", "epoch_order", "epoch_seed", "epochs_between_tests", "split_rows"]
 
-STREAMS: Final = ("order", "augment", "network")
+STREAMS: Final = ("order", "augment", "network", "split")
+Stream = Literal["order", "augment", "network", "split"]
 FORWARD_SHARE: Final = 1 / 3  # of a training step: one forward pass of three
 TEST_BUDGET: Final = 0.05
 
@@ -47,7 +48,7 @@ class EpochBatches:
         return self._bounds[-1][1]
 
 
-def epoch_seed(seed: int, epoch: int, stream: Literal["order", "augment", "network"]) -> int:
+def epoch_seed(seed: int, epoch: int, stream: Stream) -> int:
     """A 63-bit seed for one use in one epoch; independent streams, equal on every machine."""
     state = np.random.SeedSequence((seed, epoch, STREAMS.index(stream))).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
@@ -58,9 +59,23 @@ def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(images, generator=epoch_generator(seed, epoch, "order"))
 
 
-def epoch_generator(seed: int, epoch: int, stream: Literal["order", "augment", "network"]) -> torch.Generator:
+def epoch_generator(seed: int, epoch: int, stream: Stream) -> torch.Generator:
     """A generator on the CPU for one use in one epoch; what it draws does not depend on the training device."""
     return torch.Generator().manual_seed(epoch_seed(seed, epoch, stream))
+
+
+def split_rows(images: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """The rows that are trained on and those left out, a share drawn by the seed; int64, each in rising order.
+
+    Raises:
+        DataError: there are too few images for two of each.
+    """
+    left_out = round(images * share)
+    if share and not 2 <= left_out <= images - 2:
+        raise DataError("too few images for train.validation", where="data", got=f"{left_out} of {images}",
+                        wanted="2 or more of each")  # fmt: skip
+    order = torch.randperm(images, generator=epoch_generator(seed, 0, "split"))
+    return order[left_out:].sort().values, order[:left_out].sort().values
 
 
 def epochs_between_tests(train_images: int, test_images: int) -> int:

@@ -30,6 +30,7 @@ __all__ = [
     "history_of",
     "plain_scales",
     "read_checkpoint",
+    "stopped_early",
     "weights_of",
     "write_checkpoint",
 ]
@@ -55,12 +56,16 @@ def fingerprint(recipe: Recipe, data: ImageData) -> dict[str, Any]:
 
     The device is left out: a training may go on elsewhere, though not bit for bit.
     """
+    return _flat(recipe) | {"data.mirrors": data.mirrors, "data.sha256": data.sha256}
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
     flat: dict[str, Any] = {"schema": SCHEMA, "model": recipe.model, "bits": recipe.bits, "seed": recipe.seed}
     flat |= {"method": recipe.method, "quantize.mode": recipe.quantize.mode, "layers": toml_value(recipe.layers)}
     for part in ("train", "regularizer", "rounding"):
         flat |= {f"{part}.{key}": value for key, value in dataclasses.asdict(getattr(recipe, part)).items()}
     del flat["train.device"]
-    return flat | {"data.mirrors": data.mirrors, "data.sha256": data.sha256}
+    return flat
 
 
 def check_fingerprint(checkpoint: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
@@ -71,6 +76,7 @@ def check_fingerprint(checkpoint: Mapping[str, Any], wanted: Mapping[str, Any], 
     """
     found = checkpoint[EDGEQ_KEY].get("fingerprint")
     found = found if isinstance(found, dict) else {}
+    found = _flat(Recipe()) | found if found else {}  # a key that is newer than the checkpoint had its default
     for key, value in wanted.items():
         if key not in found or found[key] != value:
             raise RecipeError(
@@ -160,6 +166,13 @@ def held_scales_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, NDArr
         return plain_scales(state["held_scales"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError("the checkpoint has no readable scales", where=path, remedy=REMEDY) from error
+
+
+def stopped_early(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether the training behind a checkpoint ended before its last epoch by itself."""
+    callbacks = checkpoint.get("callbacks")
+    states = callbacks.values() if isinstance(callbacks, dict) else ()
+    return any(isinstance(state, dict) and bool(state.get("stopping_reason")) for state in states)
 
 
 def plain_scales(scales: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:

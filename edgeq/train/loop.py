@@ -22,7 +22,7 @@ from edgeq.regularize.weights import find_weights
 from edgeq.rounding.attach import put_rounding_on
 from edgeq.rounding.base import take_rounding_off
 from edgeq.rounding.table import METHODS
-from edgeq.train.batches import EpochBatches
+from edgeq.train.batches import EpochBatches, split_rows
 from edgeq.train.checkpoint import (
     PREFIX,
     REMEDY,
@@ -32,10 +32,13 @@ from edgeq.train.checkpoint import (
     history_of,
     plain_scales,
     read_checkpoint,
+    stopped_early,
     weights_of,
 )
 from edgeq.train.device import resolve_device, resolve_precision
+from edgeq.train.rates import frozen, frozen_layers, set_training
 from edgeq.train.result import EpochLog, TrainResult
+from edgeq.train_recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -93,8 +96,9 @@ def train(
         put_rounding_on(model, recipe)
     try:
         past = _read_past(model, run) if resume else _Past()
-        if len(past.history) < recipe.train.epochs:
-            history, scales = _fit(model, data, run, past, progress)
+        if len(past.history) < recipe.train.epochs and not stopped_early(past.checkpoint):
+            with frozen(model, recipe.train.rates):
+                history, scales = _fit(model, data, run, past, progress)
         elif not past.history:
             history, scales = [], {}
         else:
@@ -105,7 +109,8 @@ def train(
         learned = take_rounding_off(model)
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         model.zero_grad(set_to_none=True)
-    images = EpochBatches(len(data.train_images), recipe.train.batch_size).images * len(history)
+    rows, _ = split_rows(len(data.train_images), recipe.train.validation, recipe.seed)
+    images = EpochBatches(len(rows), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
     return TrainResult(
         tuple(history), images / seconds if seconds else 0.0, run.precision, device.type, scales | learned
@@ -144,6 +149,8 @@ def _read_past(model: nn.Module, run: _Run) -> _Past:
 def _fit(
     model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Progress
 ) -> tuple[list[EpochLog], dict[str, NDArray[np.float32]]]:
+    from lightning.pytorch.callbacks import WeightAveraging
+
     from edgeq.regularize.callback import PeriodicRegularizerCallback
     from edgeq.train.lightning_parts import deterministic, interrupts, quiet
     from edgeq.train.module import TrainingModule
@@ -155,14 +162,15 @@ def _fit(
     none = len(left) == len(names)
     if recipe.method != "periodic" or none:  # it only measures
         term = dataclasses.replace(term, form="loss", amplitude=0.0, stages=(), scale_update="live")
-    leave = frozenset(f"{PREFIX}{name}" for name in left if not none)
+    leave = frozenset(f"{PREFIX}{name}" for name in [*left, *frozen_layers(model, recipe.train.rates)] if not none)
     regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits, leave=leave)
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
         module.fingerprint = run.made_with
         module.history = list(past.history)
         trainer = _trainer(run, regularizer, past)
-        model.train()
+        module.average = next((item for item in trainer.callbacks if isinstance(item, WeightAveraging)), None)  # type: ignore[attr-defined]
+        set_training(model, recipe.train.rates)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with progress.task("training", recipe.train.epochs * len(module.batches)) as task:
             task.advance(len(past.history) * len(module.batches))
@@ -186,7 +194,12 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
         precision="bf16-mixed" if run.precision == "bf16" else "32-true",
         max_epochs=run.recipe.train.epochs,
         logger=TensorBoardLogger(run.folder, name="logs", version=""),
-        callbacks=[KeepConstraints(run.constraints), regularizer, LastCheckpoint(run.checkpoint)],
+        callbacks=[
+            KeepConstraints(run.constraints),
+            regularizer,
+            *_extras(run.recipe.train),
+            LastCheckpoint(run.checkpoint),
+        ],
         plugins=[WholeCheckpointIO(past.checkpoint), LightningEnvironment()],
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -195,6 +208,15 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
         enable_model_summary=False,
         default_root_dir=run.folder,
     )
+
+
+def _extras(recipe: TrainRecipe) -> list[Callback]:
+    """Lightning's own callbacks that a recipe asks for."""
+    from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+
+    average = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    stop = EarlyStopping("validation/loss", patience=recipe.patience, check_on_train_epoch_end=True)
+    return [*average, *([stop] if recipe.patience else [])]
 
 
 def _run_trainer(trainer: Trainer, module: TrainingModule, run: _Run, past: _Past) -> None:

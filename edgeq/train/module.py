@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,10 +28,12 @@ from edgeq.train.batches import (
     epoch_order,
     epoch_seed,
     epochs_between_tests,
+    split_rows,
 )
 from edgeq.train.checkpoint import EDGEQ_KEY
 from edgeq.train.feed import Feed
 from edgeq.train.optimizer import make_optimizer, make_rate_schedule
+from edgeq.train.rates import set_training
 from edgeq.train.result import EpochLog
 
 __all__ = ["TrainingModule"]
@@ -62,18 +66,26 @@ class TrainingModule(LightningModule):
         super().__init__()
         self.model = model
         self.recipe = recipe
-        self.batches = EpochBatches(len(data.train_images), recipe.train.batch_size)
+        self._rows, self._left_out = split_rows(len(data.train_images), recipe.train.validation, recipe.seed)
+        self.batches = EpochBatches(len(self._rows), recipe.train.batch_size)
         self.history: list[EpochLog] = []
         self.fingerprint: dict[str, Any] = {}
         self.task: Task | None = None
+        self.average: WeightAveraging | None = None
         self.started = False
         self._data = data
         self._regularizer = regularizer
         self._compute_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._flip = data.mirrors if recipe.train.flip is None else recipe.train.flip
-        self._test_every = epochs_between_tests(len(data.train_images), len(data.test_images))
+        always = recipe.train.patience > 0  # the last epoch is tested, and any may be it
+        self._test_every = 1 if always else epochs_between_tests(len(data.train_images), len(data.test_images))
+        self._decaying = [p for p in model.parameters() if p.dim() >= 2 and p.requires_grad] if recipe.train.l1 else []
         self._pending: list[Tensor] = []
         self._penalties = [item.penalty for item in constraints if item.penalty is not None]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weight averaging copies the module; a copy needs the network, and neither images nor what shows progress."""
+        return super().__getstate__() | {"_data": None, "task": None, "average": None, "_regularizer": None}
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.model, self.recipe.train)
@@ -91,7 +103,7 @@ class TrainingModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         self.started = True
         seed, epoch = self.recipe.seed, self.current_epoch
-        order = epoch_order(len(self._images), seed, epoch)
+        order = self._rows[epoch_order(len(self._rows), seed, epoch)]
         self._order = order.to(self.device)
         if self._data.on_disk:
             self._feed = Feed(self._images, (order[slice(*bounds)] for bounds in self.batches))
@@ -119,7 +131,7 @@ class TrainingModule(LightningModule):
         self._pending.append(loss.detach())
         if len(self._pending) >= STEPS_BETWEEN_READS[self.device.type]:
             self._read_losses(batch_index)
-        return loss
+        return loss + self.recipe.train.l1 * sum(p.abs().sum() for p in self._decaying) if self._decaying else loss
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         project(self.model)
@@ -132,9 +144,12 @@ class TrainingModule(LightningModule):
         seconds = time.perf_counter() - self._started
         last = self.current_epoch == self.recipe.train.epochs - 1
         tested = last or self.current_epoch % self._test_every == self._test_every - 1
-        log = self._epoch_log(self.test_accuracy() if tested else None, seconds)
+        with self._averaged():
+            log = self._epoch_log(self.test_accuracy() if tested else None, seconds)
         self.history.append(log)
         self._log_metrics(log)
+        if log.validation_loss is not None:
+            self.log("validation/loss", log.validation_loss)
         if self.task is not None:
             self.task.advance(0, _note(log, self.recipe.train.epochs))
 
@@ -145,15 +160,42 @@ class TrainingModule(LightningModule):
     @torch.no_grad()
     def test_accuracy(self) -> float:
         """Of the whole test set, in percent, in the training's precision."""
-        self.model.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        with torch.autocast(self.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
-            for start in range(0, len(self._test_images), TEST_BATCH):
-                chosen = slice(start, start + TEST_BATCH)
-                logits = self.model(self._inputs(self._test_images[chosen].to(self.device)))
-                correct += (logits.argmax(1) == self._test_labels[chosen]).sum()
-        self.model.train()
+        for logits, labels in self._run(self._test_images, self._test_labels, torch.arange(len(self._test_labels))):
+            correct += (logits.argmax(1) == labels).sum()
         return 100.0 * int(correct) / len(self._test_labels)
+
+    @torch.no_grad()
+    def validation_loss(self) -> float | None:
+        """Mean cross-entropy of the images left out of training; None where there are none."""
+        if not len(self._left_out):
+            return None
+        losses = [
+            functional.cross_entropy(logits.float(), labels, reduction="sum")
+            for logits, labels in self._run(self._images, self._labels, self._left_out)
+        ]
+        return float(torch.stack(losses).sum()) / len(self._left_out)
+
+    def _run(self, images: Tensor, labels: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and labels of rows, batch by batch, with the network in evaluation mode meanwhile."""
+        self.model.eval()
+        with torch.autocast(self.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
+            for chosen in torch.split(rows, TEST_BATCH):
+                inputs = self._inputs(images[chosen.to(images.device)].to(self.device))
+                yield self.model(inputs), labels[chosen.to(self.device)]
+        set_training(self.model, self.recipe.train.rates)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the trained ones, where there is an average."""
+        if self.average is None:
+            yield
+            return
+        self.average.on_validation_epoch_start(self.trainer, self)
+        try:
+            yield
+        finally:
+            self.average.on_validation_epoch_end(self.trainer, self)
 
     def _inputs(self, images: Tensor) -> Tensor:
         return normalize(images, self._compute_dtype).contiguous(memory_format=torch.channels_last)
@@ -198,15 +240,17 @@ class TrainingModule(LightningModule):
             share_on_grid=float(figures.share_on_grid),
             seconds=seconds,
             eta=self._regularizer.eta,
+            validation_loss=self.validation_loss(),
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self._rate = float(optimizer.param_groups[0]["lr"])
+        self._rate = max(float(group["lr"]) for group in optimizer.param_groups)
 
     def _log_metrics(self, log: EpochLog) -> None:
         metrics = {"train/loss": log.loss, "train/accuracy": log.train_accuracy, "train/rate": log.learning_rate}
-        if log.test_accuracy is not None:
-            metrics["test/accuracy"] = log.test_accuracy
+        for name, value in (("test/accuracy", log.test_accuracy), ("validation/loss", log.validation_loss)):
+            if value is not None:
+                metrics[name] = value
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.global_step)
 

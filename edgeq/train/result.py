@@ -19,7 +19,7 @@ class EpochLog:
         loss: mean cross-entropy over the epoch's batches, without the periodic term.
         train_accuracy: in percent, of the augmented batches, while the weights moved.
         test_accuracy: in percent, of the whole test set, in the training's precision; None in an epoch that skipped it.
-        learning_rate: of the last step.
+        learning_rate: of the last step, of the fastest layers.
         amplitude: of the periodic term.
         frequency: of the periodic term.
         value: the periodic term after the last step, amplitude included.
@@ -27,6 +27,7 @@ class EpochLog:
         share_on_grid: share of the weights within 0.05 steps of the grid after the last step, 0 to 1.
         seconds: of the training steps; the test set and the checkpoint are not counted.
         eta: of the last step's decoupled pull.
+        validation_loss: of the images left out of training; None where there are none.
     """
 
     epoch: int
@@ -41,6 +42,7 @@ class EpochLog:
     share_on_grid: float
     seconds: float
     eta: float = 0.0
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
