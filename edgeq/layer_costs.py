@@ -157,6 +157,7 @@ def build_sensitivity(
     images: ImageData = load_data(
         data or recipe.data.path,
         image_size=recipe.data.image_size,
+        crop=recipe.data.crop,
         unreadable=recipe.data.unreadable,
         progress=shown,
     )

@@ -100,6 +100,7 @@ def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
     return load_data(
         recipe.data.path,
         image_size=recipe.data.image_size,
+        crop=recipe.data.crop,
         cache=recipe.data.cache,
         unreadable=recipe.data.unreadable,
         progress=progress,
@@ -216,7 +217,7 @@ def calibration_samples(data: ImageData, count: int, seed: int) -> NDArray[np.fl
     from edgeq.data import normalize
 
     order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:count]
-    samples: NDArray[np.float32] = normalize(data.train_images[order]).numpy()
+    samples: NDArray[np.float32] = normalize(data.as_seen(data.train_images[order])).numpy()
     return samples
 
 

@@ -50,6 +50,8 @@ class DataRecipe:
         path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, or CIFAR-10's own
             batches.
         image_size: side in pixels that folder images are resized to; 0 takes them as they are (all must then be equal).
+        crop: side of the part that the network sees, at a random place of training images and the centre of all others;
+            0 for whole images.
         cache: a folder on disk for images that memory cannot hold: those of a folder are decoded to a file there, once,
             and used from it; empty for memory.
         unreadable: what an unreadable image does: ``error`` stops, ``skip`` leaves it out and counts it.
@@ -57,11 +59,13 @@ class DataRecipe:
 
     path: str = "digits"
     image_size: int = 0
+    crop: int = 0
     cache: str = ""
     unreadable: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
         require(0 <= self.image_size <= 4096, "data.image_size", self.image_size, "0 to 4096")
+        require(0 <= self.crop <= 4096, "data.crop", self.crop, "0 to 4096")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def verify_build(
     images = load_data(
         data or recipe.data.path,
         image_size=recipe.data.image_size,
+        crop=recipe.data.crop,
         cache=recipe.data.cache,
         unreadable=recipe.data.unreadable,
         progress=progress,

@@ -59,8 +59,14 @@ class TrainRecipe:
         patience: epochs without a lower loss on these, after which the training stops with the weights it has; 0 never
             stops.
         precision: ``bf16`` (autocast), ``fp32``, or ``auto``: bf16 where the CPU or GPU computes in it.
-        crop_padding: zero pixels put on each side before a random crop; 0 crops nothing.
+        crop_padding: zero pixels put on each side before a random crop; 0 puts none.
+        crop_scale: the smallest share of an image's area that is cut out at random and scaled to the network's input,
+            in place of that crop; 0 for none.
         flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
+        brightness: the largest offset that is added to an image, in pixel values.
+        contrast: how far the factor of an image's contrast is from 1 at most.
+        color_offset: standard deviation of random offsets along the principal axes of the data's colours, as AlexNet
+            had them with 0.1.
         cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
         label_smoothing: share of the target that is spread over all classes.
         init: a ``.safetensors`` file of this network's weights to start from, such as the ``checkpoint.safetensors`` of
@@ -89,7 +95,11 @@ class TrainRecipe:
     patience: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     crop_padding: int = 4
+    crop_scale: float = 0.0
     flip: bool | None = None
+    brightness: float = 0.0
+    contrast: float = 0.0
+    color_offset: float = 0.0
     cutout: int = 0
     label_smoothing: float = 0.0
     init: str = ""
@@ -104,13 +114,16 @@ class TrainRecipe:
         for name in ("weight_decay", "l1", *(f"rates.{pattern}" for pattern in self.rates)):
             value = self.rates[name.removeprefix("rates.")] if name.startswith("rates.") else getattr(self, name)
             require(0 <= value < math.inf, f"train.{name}", value, "0 or more, finite")
-        for name in ("momentum", "label_smoothing", "ema", "validation", "dropout", "warmup"):
+        for name in ("momentum", "label_smoothing", "ema", "validation", "dropout", "warmup", "crop_scale"):
             share = getattr(self, name)
             require(share is None or 0 <= share < 1, f"train.{name}", share, "0 or more, below 1")
         require(self.rate_decay is None or 0 < self.rate_decay <= 1, "train.rate_decay", self.rate_decay,
                 "above 0, up to 1")  # fmt: skip
         rising = all(a < b for a, b in itertools.pairwise((0.0, *self.milestones, 1.0)))
         require(rising, "train.milestones", list(self.milestones), "rising shares, above 0 and below 1")
+        require(0 <= self.brightness <= 255, "train.brightness", self.brightness, "0 to 255")
+        require(0 <= self.contrast <= 1, "train.contrast", self.contrast, "0 to 1")
+        require(0 <= self.color_offset <= 10, "train.color_offset", self.color_offset, "0 to 10")
         require(0 <= self.crop_padding <= 64, "train.crop_padding", self.crop_padding, "0 to 64")
         require(0 <= self.cutout <= 4096, "train.cutout", self.cutout, "0 to 4096")
         require(self.patience >= 0, "train.patience", self.patience, "0 or more")

@@ -69,7 +69,7 @@ class Context:
         data = self.data
         order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(self.recipe.seed))
         chosen = order[:count]
-        return normalize(data.train_images[chosen]), data.train_labels[chosen]
+        return normalize(data.as_seen(data.train_images[chosen])), data.train_labels[chosen]
 
 
 @dataclass(frozen=True, kw_only=True)

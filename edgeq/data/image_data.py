@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from edgeq.data.crops import center_crop
 from edgeq.data.members import has_control_characters
 from edgeq.errors import DataError
 
@@ -27,6 +28,8 @@ class ImageData:
         mirrors: whether a left-right mirror image is a fair example of its class; not so for digits.
         skipped: images that were left out as unreadable.
         on_disk: the images are mapped from a file that memory cannot hold; they are read as they are used.
+        crop: side of what the network sees of an image; training images are larger then, test images cut already; 0
+            where images are seen whole.
         known_sha256: the fingerprint, where it was computed before.
         sha256: of pixels, labels and class names; computed, so equal data has an equal hash whatever it was packed in.
 
@@ -43,6 +46,7 @@ class ImageData:
     mirrors: bool = True
     skipped: int = 0
     on_disk: bool = False
+    crop: int = 0
     known_sha256: str = ""
     sha256: str = field(init=False)
 
@@ -51,15 +55,19 @@ class ImageData:
         self._check_split("train", self.train_images, self.train_labels)
         self._check_split("test", self.test_images, self.test_labels)
         train, test = tuple(self.train_images.shape[1:]), tuple(self.test_images.shape[1:])
-        if train != test:
+        if (train[0], *[self.crop or side for side in train[1:]]) != test:
             raise DataError("test images differ in shape from training images", where=self.name, got=test, wanted=train)
         object.__setattr__(self, "sha256", self.known_sha256 or self._digest())
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        _, channels, height, width = self.train_images.shape
+        """(C, H, W) of one image as the network sees it."""
+        _, channels, height, width = self.test_images.shape
         return channels, height, width
+
+    def as_seen(self, images: torch.Tensor) -> torch.Tensor:
+        """The centre of training images uint8 [N, C, H, W], where they are larger than what the network sees."""
+        return center_crop(images, self.input_shape[1:]) if self.crop else images
 
     def _check_classes(self) -> None:
         if len(self.classes) < 2:

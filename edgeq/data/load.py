@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 from torch.nn.functional import interpolate
 
 from edgeq.data.cifar import CifarReader, is_cifar_file
+from edgeq.data.crops import center_crop
 from edgeq.data.decode import Unreadable, quiet_pillow
 from edgeq.data.digits import load_digits
 from edgeq.data.disk_set import load_disk_set
@@ -27,6 +29,7 @@ def load_data(
     path: str,
     *,
     image_size: int = 0,
+    crop: int = 0,
     cache: str = "",
     unreadable: Unreadable = "error",
     progress: Progress = Silent(),  # noqa: B008  # has no state
@@ -38,6 +41,7 @@ def load_data(
             ``test/<class>/*`` images, or CIFAR-10's binary or Python batches; one folder around them is allowed.
         image_size: side in pixels: the short side is scaled to it, the long one cropped around the centre; 0 takes
             images as they are, and all must then be of one size.
+        crop: side of the part that the network sees, cut out of test images at once; 0 for whole images.
         cache: a folder on disk: the images of a folder are decoded to a file there, once, and used from it, so that
             they need not fit into memory; empty for memory.
         unreadable: ``error`` stops at an image that cannot be decoded, ``skip`` leaves it out and counts it.
@@ -52,7 +56,9 @@ def load_data(
     if not 0 <= image_size <= _MAX_SIDE:
         raise DataError("out of range", where="--image-size", got=image_size, wanted=f"0 to {_MAX_SIDE}")
     if path == "digits":
-        return _scaled(load_digits(), image_size)
+        return _cropped(_scaled(load_digits(), image_size), crop)
+    if cache and crop:
+        raise DataError("images on disk are not cropped", where="data.crop", got=crop, remedy="leave cache or crop out")
     if cache:
         return load_disk_set(Path(path), Path(cache), image_size, unreadable, progress)
     source = open_source(Path(path))
@@ -65,7 +71,18 @@ def load_data(
                 folder.add(member)
     if cifar.count and folder.count:
         raise DataError("image files and CIFAR batches are mixed", where=path, wanted="one of the two")
-    return _scaled(cifar.finish(), image_size) if cifar.count else folder.finish(progress)
+    return _cropped(_scaled(cifar.finish(), image_size) if cifar.count else folder.finish(progress), crop)
+
+
+def _cropped(data: ImageData, side: int) -> ImageData:
+    """The same data, of which the network sees a part."""
+    if not side:
+        return data
+    height, width = data.input_shape[1:]
+    if side > min(height, width):
+        raise DataError("the crop is larger than the images", where="data.crop", got=side, wanted=min(height, width))
+    test = center_crop(data.test_images, (side, side))
+    return dataclasses.replace(data, test_images=test, crop=side, known_sha256="")
 
 
 def _scaled(data: ImageData, side: int) -> ImageData:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from edgeq.compress.method import Constraint
 from edgeq.data import ImageData, augment, normalize
+from edgeq.data.colors import ColorChange, color_axes
 from edgeq.errors import ModelError
 from edgeq.progress import Task
 from edgeq.recipe import Recipe
@@ -81,6 +82,9 @@ class TrainingModule(LightningModule):
         self._test_every = 1 if always else epochs_between_tests(len(data.train_images), len(data.test_images))
         self._decaying = [p for p in model.parameters() if p.dim() >= 2 and p.requires_grad] if recipe.train.l1 else []
         self._pending: list[Tensor] = []
+        train = recipe.train
+        axes = color_axes(data.train_images) if train.color_offset else None
+        self._colors = ColorChange(train.brightness, train.contrast, train.color_offset, axes)
         self._penalties = [item.penalty for item in constraints if item.penalty is not None]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,6 +125,9 @@ class TrainingModule(LightningModule):
             flip=self._flip,
             generator=self._generator,
             cutout=self.recipe.train.cutout,
+            size=self._data.input_shape[1:],
+            crop_scale=self.recipe.train.crop_scale,
+            colors=self._colors,
         )
         labels = self._labels[chosen]
         logits = self.model(self._inputs(images)).float()
@@ -181,8 +188,8 @@ class TrainingModule(LightningModule):
         self.model.eval()
         with torch.autocast(self.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
             for chosen in torch.split(rows, TEST_BATCH):
-                inputs = self._inputs(images[chosen.to(images.device)].to(self.device))
-                yield self.model(inputs), labels[chosen.to(self.device)]
+                chosen_images = self._data.as_seen(images[chosen.to(images.device)].to(self.device))
+                yield self.model(self._inputs(chosen_images)), labels[chosen.to(self.device)]
         set_training(self.model, self.recipe.train.rates)
 
     @contextmanager

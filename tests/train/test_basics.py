@@ -65,7 +65,8 @@ def test_a_warmup_rises_in_a_line_before_any_schedule() -> None:
     "options",
     [
         {"optimizer": "adam", "rate_schedule": "step", "nesterov": False, "l1": 1e-3, "rates": {"0": 0.5, "1": 0.0}},
-        {"optimizer": "rmsprop", "learning_rate": 1e-3, "rate_schedule": "exponential"},
+        {"optimizer": "rmsprop", "learning_rate": 1e-3, "rate_schedule": "exponential"}
+        | {"brightness": 9.0, "contrast": 0.3, "color_offset": 0.1, "crop_scale": 0.5},
         {"optimizer": "adagrad", "rate_schedule": "constant", "warmup": 0.3, "ema": 0.9, "validation": 0.2},
     ],
     ids=lambda options: str(options["optimizer"]),
