@@ -43,6 +43,12 @@ METHODS: dict[str, Row] = {
         "Han et al. 2015, arXiv:1506.02626",
         "what was pruned is a zero code in every file, and no more than was asked for is pruned",
     ),
+    "share-weights": Row(
+        "share_weights:ShareWeights",
+        "lets the weights of each layer take few values, found by k-means and trained on",
+        "Han et al. 2016, arXiv:1510.00149",
+        "each layer has at most 2^bits codes beside zero in every file",
+    ),
 }
 
 

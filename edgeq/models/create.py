@@ -20,6 +20,7 @@ from edgeq.models.efficientnet_lite import EfficientNetLite0
 from edgeq.models.factory import call_factory
 from edgeq.models.googlenet import GoogLeNet
 from edgeq.models.lenet5 import LeNet5
+from edgeq.models.lenet_caffe import LeNet5Caffe, LeNet300100
 from edgeq.models.mixer import Mixer
 from edgeq.models.mlp import MLP
 from edgeq.models.mobilenet import MobileNetV1
@@ -47,6 +48,8 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "efficientnet_lite0": EfficientNetLite0,
         "googlenet": GoogLeNet,
         "lenet5": LeNet5,
+        "lenet5_caffe": LeNet5Caffe,
+        "lenet_300_100": LeNet300100,
         "mixer_s16": partial(Mixer, 512, 8, 16),
         "mlp": MLP,
         "mobilenet_v1": MobileNetV1,

@@ -58,6 +58,11 @@ def _zeros(weight: QuantizedWeight) -> float:
     return float(np.mean(weight.codes == 0))
 
 
+def _shared(weight: QuantizedWeight) -> int:
+    """How many codes there are beside zero."""
+    return len(np.unique(weight.codes[weight.codes != 0]))
+
+
 CASES = [
     Case(
         "prune-magnitude",
@@ -67,5 +72,16 @@ CASES = [
         "prune-magnitude",
         lambda codes, entry: _zeros(codes["conv1"]) < 0.5 < _zeros(codes["fc1"]),
         {"deviations": 1.0, "steps": 2, "skip": ["conv1"]},
+    ),
+    Case(
+        "share-weights",
+        lambda codes, entry: max(map(_shared, codes.values())) <= 16 and min(map(_zeros, codes.values())) > 0.79,
+    ),
+    Case(
+        "share-weights",
+        lambda codes, entry: (
+            [1 < _shared(codes[name]) <= most for name, most in (("conv1", 8), ("fc1", 4), ("fc2", 4))] == [True] * 3
+        ),
+        {"bits": 2, "layer_bits": ["conv*=3"], "start": "density"},
     ),
 ]

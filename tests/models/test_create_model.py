@@ -46,7 +46,7 @@ number = 5
 
 
 SMALL_IMAGE = (
-    "lenet5",
+    "lenet_300_100",
     "mlp",
     "mobilenet_v1",
     "resnet20",

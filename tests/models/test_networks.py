@@ -79,6 +79,24 @@ def test_wide_resnets_have_the_papers_parameters(name: str, wanted: int) -> None
     assert parameters(weightless(name, 10, (3, 32, 32))) == wanted  # table 4: 36.5M; table 5: 2.7M
 
 
+@pytest.mark.parametrize(("name", "wanted"), [("lenet_300_100", 266_610), ("lenet5_caffe", 431_080)])
+def test_lenets_have_deep_compressions_parameters(name: str, wanted: int) -> None:
+    """Table 2: 235K + 30K + 1K and biases; table 3: 0.5K + 25K + 400K + 5K and biases."""
+    for channels in (1, 3):
+        model = weightless(name, 10, (channels, 28, 28))
+        assert parameters(model) == wanted
+        assert model(torch.zeros(2, channels, 28, 28, device="meta")).shape == (2, 10)
+
+
+def test_lenets_of_gray_images_give_the_same_for_any_number_of_channels() -> None:
+    gray = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    for name in ("lenet_300_100", "lenet5_caffe"):
+        one, three = (create_model(name, num_classes=10, input_shape=(c, 28, 28), seed=0) for c in (1, 3))
+        assert torch.equal(one(gray), three(gray.repeat(1, 3, 1, 1)))
+    with pytest.raises(ModelError, match=r"images are too small .*--image-size 28"):
+        create_model("lenet5_caffe", num_classes=10, input_shape=(3, 12, 28), seed=0)
+
+
 def test_unet_has_the_known_parameters_and_keeps_the_size() -> None:
     model = weightless("unet", 2, (3, 64, 48))
     assert parameters(model) == 31_037_698
