@@ -124,8 +124,10 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
     """The network, the recipe with what follows from it, and the certainty that it can be converted before hours go
     into its training."""
     from edgeq.artifact import check_convertible
+    from edgeq.compress.run import plan_steps
     from edgeq.export.float_onnx import export_float
     from edgeq.models import create_model, prepare_network
+    from edgeq.models.fold import computed_weights, fold_weights, require_plain_weights
     from edgeq.rounding.attach import attach_activations, with_ends
     from edgeq.snap import quantized_layers, require_exported
     from edgeq.train.rates import check_rates
@@ -134,10 +136,17 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
     if new := prepare_network(model, recipe.train, num_classes=len(data.classes), seed=recipe.seed):
         progress.warn(f"a new head for {len(data.classes)} classes: {', '.join(new)} start from the seed")
     check_rates(model, recipe.train.rates)
-    layers = quantized_layers(model)
-    recipe = with_ends(recipe, model, data.input_shape)
+    plain = model
+    require_plain_weights(model, plan_steps(recipe)[0].recipe.method)
+    if computed_weights(model):  # another network, for a copy would share what folding takes from it
+        plain = create_model(
+            recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed
+        )
+        fold_weights(plain)
+    layers = quantized_layers(plain)
+    recipe = with_ends(recipe, plain, data.input_shape)
     attach_activations(model, recipe, data.input_shape)
-    float_model = export_float(model, [data.input_shape], output_names=["logits"])
+    float_model = export_float(plain, [data.input_shape], output_names=["logits"])
     require_exported(layers, float_model.graph.initializers)
     head: Head = "softmax" if recipe.quantize.ends == "uint8" else "none"
     calibration = load_calibration(recipe.quantize.calibration)
@@ -149,8 +158,11 @@ def _train(
     model: nn.Module, data: ImageData, recipe: Recipe, work: Workspace, resume: bool, progress: Progress
 ) -> tuple[TrainResult, list[dict[str, Any]]]:
     from edgeq.compress.run import train_and_compress
+    from edgeq.models.fold import fold_weights
 
-    return train_and_compress(model, data, recipe, work.folder, resume=resume, progress=progress)
+    result = train_and_compress(model, data, recipe, work.folder, resume=resume, progress=progress)
+    fold_weights(model)
+    return result
 
 
 def _snap(

@@ -207,6 +207,7 @@ def _float_module(
 ) -> tuple[ir.Model, dict[str, QuantizedWeight]]:
     from edgeq.export.float_onnx import check_export, export_float
     from edgeq.models import MODELS, build_network, load_weights
+    from edgeq.models.fold import fold_weights
     from edgeq.snap import load_grid, put_codes, require_exported, snap
 
     if not isinstance(source, str):
@@ -219,6 +220,8 @@ def _float_module(
         load_weights(model, checkpoint)
     elif isinstance(source, str) and source in MODELS:
         progress.warn("no --checkpoint is given: the weights are those of an untrained network")
+    if isinstance(source, str):  # a copy of the caller's network shares what folding would take from it
+        fold_weights(model)
     trained: dict[str, QuantizedWeight] = {}
     if grid_file is not None:
         trained = load_grid(grid_file) if isinstance(grid_file, Path) else dict(grid_file)

@@ -37,6 +37,12 @@ class Row:
 
 
 METHODS: dict[str, Row] = {
+    "fold-dirac": Row(
+        "fold_dirac:FoldDirac",
+        "folds the identity and the normalized filters of a DiracNet into plain convolutions",
+        "Zagoruyko and Komodakis 2017, arXiv:1706.00388",
+        "the outputs before and after are equal, and the identity that stands for the shortcuts is in the codes",
+    ),
     "prune-magnitude": Row(
         "prune_magnitude:PruneMagnitude",
         "sets the smallest weights of each layer to zero, a share of them or those below a multiple of the deviation",

@@ -15,6 +15,7 @@ from torch import nn
 from edgeq.errors import ModelError
 from edgeq.models.autoencoder import AutoEncoder
 from edgeq.models.densenet import DenseNet
+from edgeq.models.diracnet import DiracNet
 from edgeq.models.ds_cnn import DSCNN, DSCNN1D
 from edgeq.models.efficientnet_lite import EfficientNetLite0
 from edgeq.models.factory import call_factory
@@ -43,6 +44,9 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "autoencoder": AutoEncoder,
         "densenet121": partial(DenseNet, (6, 12, 24, 16), 32),
+        "diracnet16_1": partial(DiracNet, 16, 1),
+        "diracnet28_10": partial(DiracNet, 28, 10),
+        "diracnet28_5": partial(DiracNet, 28, 5),
         "ds_cnn": DSCNN,
         "ds_cnn_1d": DSCNN1D,
         "efficientnet_lite0": EfficientNetLite0,
@@ -69,6 +73,7 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "vgg11": partial(VGG, VGG11, 4096),
         "vgg16": partial(VGG, VGG16, 4096),
         "vit_tiny16": partial(ViT, 192, 12, 3, 16),
+        "wrn16_1_bottleneck": partial(WideResNet, 16, 1, bottleneck=True),
         "wrn16_4": partial(WideResNet, 16, 4),
         "wrn28_10": partial(WideResNet, 28, 10),
     }

@@ -19,7 +19,7 @@ class MLP(nn.Module):
         num_classes: length of the output.
         input_shape: (C, H, W).
 
-    Takes float [N, C, H, W], gives logits [N, num_classes].
+    Takes float [N, C, H, W], gives logits [N, num_classes]. Nothing is dropped unless ``train.dropout`` says so.
     """
 
     def __init__(self, num_classes: int, input_shape: tuple[int, int, int]) -> None:
@@ -27,12 +27,13 @@ class MLP(nn.Module):
         self.fc1 = nn.Linear(math.prod(input_shape), _HIDDEN[0])
         self.fc2 = nn.Linear(_HIDDEN[0], _HIDDEN[1])
         self.fc3 = nn.Linear(_HIDDEN[1], num_classes)
+        self.dropout = nn.Dropout(0.0)
         for layer in (self.fc1, self.fc2, self.fc3):
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.fc1(x.flatten(1)))
-        x = torch.relu(self.fc2(x))
+        x = self.dropout(torch.relu(self.fc1(x.flatten(1))))
+        x = self.dropout(torch.relu(self.fc2(x)))
         logits: torch.Tensor = self.fc3(x)
         return logits

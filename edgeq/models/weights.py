@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgeq.errors import FormatError, ModelError
+from edgeq.models.fold import computed_weights, fold_weights
 from edgeq.models.structure import rebuild, structure_to_json
 
 __all__ = ["load_weights", "save_weights"]
@@ -41,7 +42,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str]:
     """Fill a network from a file; all is checked before the first weight changes.
 
-    Where the file notes another structure than the factory's, channels taken out or layers replaced, it is made so.
+    Where the file notes another structure than the factory's, channels taken out or layers replaced, it is made so;
+    weights that are computed from other parameters are folded where the file has plain ones.
 
     Args:
         model: the network that the weights are for, as its factory made it.
@@ -66,6 +68,8 @@ def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str
         raise FormatError("is no whole safetensors file", where=path, got=error) from error
     if structure:
         rebuild(model, structure, {name: value.shape for name, value in loaded.items()}, path)
+    if any(f"{name}.weight" in loaded for name in computed_weights(model)):
+        fold_weights(model)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     if missing := sorted(state.keys() - loaded.keys()):
         raise ModelError(f"{len(missing)} tensors of the network are missing", where=path, got=f"no {_few(missing)}")

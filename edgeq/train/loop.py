@@ -16,6 +16,7 @@ from torch import nn
 from edgeq.compress.method import Constraint
 from edgeq.data import ImageData
 from edgeq.errors import FormatError
+from edgeq.models.fold import require_plain_weights
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe
 from edgeq.regularize.weights import find_weights
@@ -89,6 +90,7 @@ def train(
         DataError: there are fewer than two training images.
         KeyboardInterrupt: Ctrl-C; the last epoch's checkpoint is whole.
     """
+    require_plain_weights(model, recipe.method)
     device = resolve_device(recipe.train.device)
     made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
     run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), made, tuple(constraints))

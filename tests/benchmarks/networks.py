@@ -36,7 +36,10 @@ INPUTS = {
     "unet": ((3, 128, 128), 10),
     **dict.fromkeys(("lenet5", "mlp", "resnet20", "wrn16_4", "wrn28_10"), SMALL),
 }
-LEFT_OUT = {"resnet32", "resnet44", "resnet56"}  # ResNet-20 with more of the same blocks
+LEFT_OUT = {  # more of the same blocks, or plain convolutions once they are folded
+    *("resnet32", "resnet44", "resnet56", "wrn16_1_bottleneck"),
+    *("diracnet16_1", "diracnet28_10", "diracnet28_5"),
+}
 COLUMNS = (
     *("network", "input", "layers", "operations", "TRANSPOSE", "by XNNPACK", "an operation"),
     *("onnxruntime", "reference", "2.14", "2.14 reference", "same class", "as float", ".tflite"),

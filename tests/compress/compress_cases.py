@@ -63,6 +63,14 @@ def _shared(weight: QuantizedWeight) -> int:
     return len(np.unique(weight.codes[weight.codes != 0]))
 
 
+def _has_identity(weight: QuantizedWeight) -> bool:
+    """The codes that pass a channel on stand out of the others."""
+    if weight.codes.ndim != 4 or weight.codes.shape[0] != weight.codes.shape[1]:
+        return True
+    size = np.abs(weight.codes.astype(np.int16))
+    return bool(np.diagonal(size[:, :, 1, 1]).mean() > 10 * size.mean())
+
+
 CASES = [
     Case(
         "prune-magnitude",
@@ -84,4 +92,5 @@ CASES = [
         ),
         {"bits": 2, "layer_bits": ["conv*=3"], "start": "density"},
     ),
+    Case("fold-dirac", lambda codes, entry: all(map(_has_identity, codes.values()))),
 ]

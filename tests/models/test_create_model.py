@@ -53,6 +53,7 @@ SMALL_IMAGE = (
     "resnet32",
     "resnet44",
     "resnet56",
+    "wrn16_1_bottleneck",
     "wrn16_4",
 )
 
