@@ -22,6 +22,7 @@ from edgeq.export.qdq import place_qdq
 from edgeq.export.trained_activations import take_trained_activations
 from edgeq.grid import QuantizedWeight
 from edgeq.modes import Plan
+from edgeq.onnx_file import onnx_bytes
 from edgeq.progress import Progress, Silent
 from edgeq.tflite.convert import Conversion, Head, Interface, convert_qdq, unsupported_nodes
 from edgeq.tflite.metadata import ImageClassifier, add_metadata, append_files
@@ -52,8 +53,8 @@ class Artifact:
 
     @property
     def onnx_bytes(self) -> bytes:
-        """The bytes of the .onnx file; equal models give equal bytes."""
-        return bytes(ir.to_proto(self.qdq).SerializeToString(deterministic=True))
+        """The bytes of the .onnx file."""
+        return onnx_bytes(self.qdq)
 
 
 def make_artifact(

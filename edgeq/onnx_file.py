@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgeq.errors import FormatError
 from edgeq.onnx_tensors import MAX_ELEMENTS, check_declared_sizes, check_tensors, take_external
 
-__all__ = ["infer_shapes", "load_onnx", "shown_source", "simplify"]
+__all__ = ["infer_shapes", "load_onnx", "onnx_bytes", "shown_source", "simplify"]
 
 MAX_FILE_BYTES = 2**31 - 1
 MAX_NODES = 1_000_000
@@ -72,6 +72,11 @@ def load_onnx(source: Path | onnx.ModelProto, *, as_written: bool = False) -> ir
         detail = " ".join(str(error).split())[:300]
         raise FormatError("is no valid ONNX model", where=path, got=detail) from error
     return model
+
+
+def onnx_bytes(model: ir.Model) -> bytes:
+    """The bytes of an .onnx file; equal models give equal bytes."""
+    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
 
 
 def _read(source: Path | onnx.ModelProto) -> Any:

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from edgeq.artifact import Artifact
     from edgeq.data import ImageData
     from edgeq.tflite.convert import Head
+    from edgeq.tflite.metadata import ImageClassifier
     from edgeq.train import TrainResult
     from edgeq.verify import Verification
 
-__all__ = ["build", "calibration_samples", "train_only"]
+__all__ = ["build", "calibration_samples", "classifier_of", "head_of", "train_only"]
 
 TOP = 5
 
@@ -148,9 +149,9 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
     attach_activations(model, recipe, data.input_shape)
     float_model = export_float(plain, [data.input_shape], output_names=["logits"])
     require_exported(layers, float_model.graph.initializers)
-    head: Head = "softmax" if recipe.quantize.ends == "uint8" else "none"
     calibration = load_calibration(recipe.quantize.calibration)
-    check_convertible(float_model, io=recipe.quantize.ends, head=head, plan=recipe.plan, calibration=calibration)
+    ends, head = recipe.quantize.ends, head_of(recipe)
+    check_convertible(float_model, io=ends, head=head, plan=recipe.plan, calibration=calibration)
     return model, recipe
 
 
@@ -197,17 +198,14 @@ def _export(
     logits: NDArray[np.float32],
     progress: Progress,
 ) -> Artifact:
-    from edgeq.android.names import app_name
     from edgeq.artifact import make_artifact
     from edgeq.export.activations import PIXEL_GRID
     from edgeq.export.float_onnx import export_float
-    from edgeq.tflite.metadata import ImageClassifier
 
     calibration = load_calibration(recipe.quantize.calibration)
     float_model = export_float(model, [data.input_shape], output_names=["logits"])
     _check_float_export(float_model, data, logits)
     samples = calibration_samples(data, calibration.samples, recipe.seed)
-    scores = recipe.quantize.ends == "uint8"
     return make_artifact(
         float_model,
         trained,
@@ -215,11 +213,24 @@ def _export(
         calibration,
         pinned={"input": PIXEL_GRID},
         io=recipe.quantize.ends,
-        head="softmax" if scores else "none",
+        head=head_of(recipe),
         plan=recipe.plan,
-        classifier=ImageClassifier(f"{app_name(recipe.model)} on {data.name}", data.classes, scores=scores),
+        classifier=classifier_of(recipe, data.name, data.classes),
         progress=progress,
     )
+
+
+def head_of(recipe: Recipe) -> Head:
+    """What a build's file ends with: scores where its ends are bytes."""
+    return "softmax" if recipe.quantize.ends == "uint8" else "none"
+
+
+def classifier_of(recipe: Recipe, data_name: str, classes: tuple[str, ...]) -> ImageClassifier:
+    """What a build's file says of itself."""
+    from edgeq.android.names import app_name
+    from edgeq.tflite.metadata import ImageClassifier
+
+    return ImageClassifier(f"{app_name(recipe.model)} on {data_name}", classes, scores=head_of(recipe) == "softmax")
 
 
 def calibration_samples(data: ImageData, count: int, seed: int) -> NDArray[np.float32]:

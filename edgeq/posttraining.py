@@ -307,13 +307,14 @@ def _quantize(
 
 def _all_weights(trained: Mapping[str, QuantizedWeight], artifact: Artifact) -> dict[str, QuantizedWeight]:
     """The trained grids by layer, and by initializer those that were rounded here; all with the outputs first."""
-    from edgeq.verify.integers import SUFFIX, onnx_weight
+    from edgeq.export.layer_parts import CODES_SUFFIX
+    from edgeq.verify.integers import onnx_weight
 
     plan = {re.sub(r"\.weight(_\d+)?$", "", name) for name in artifact.weights}
     weights = {layer: weight for layer, weight in trained.items() if layer in plan}
     for name, weight in artifact.weights.items():
         if re.sub(r"\.weight(_\d+)?$", "", name) not in trained:
-            codes, _ = onnx_weight(artifact.qdq, f"{name}{SUFFIX}", name)
+            codes, _ = onnx_weight(artifact.qdq, f"{name}{CODES_SUFFIX}", name)
             weights[name] = dataclasses.replace(weight, codes=np.ascontiguousarray(codes))
     return weights
 

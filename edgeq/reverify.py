@@ -40,6 +40,7 @@ def verify_build(
     from edgeq.data import load_data
     from edgeq.models import create_model, load_weights
     from edgeq.onnx_file import load_onnx
+    from edgeq.pipeline import head_of
     from edgeq.snap import load_grid, put_codes
     from edgeq.tflite.convert import convert_qdq
     from edgeq.verify.pytorch import run_pytorch
@@ -70,9 +71,8 @@ def verify_build(
     logits["snapped"] = run_pytorch(model, images.test_images, progress=progress, label="PyTorch, snapped")
     progress.stage("Verify")
     qdq = load_onnx(folder / "model.onnx", as_written=True)
-    head: Any = "softmax" if recipe.quantize.ends == "uint8" else "none"
     floats = "float32" in recipe.plan.uses
-    conversion = convert_qdq(qdq, io=recipe.quantize.ends, head=head, floats=floats)
+    conversion = convert_qdq(qdq, io=recipe.quantize.ends, head=head_of(recipe), floats=floats)
     content = (folder / "model.tflite").read_bytes()
     return verify(
         content,

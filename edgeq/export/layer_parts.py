@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 __all__ = [
+    "CODES_SUFFIX",
     "LAYERS",
     "along_outputs",
     "bias_place",
@@ -22,6 +23,9 @@ __all__ = [
 ]
 
 LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+CODES_SUFFIX = "_quantized"
+"""Behind an initializer's name: that of its integers in a QDQ model."""
 
 
 def output_axis(node: ir.Node) -> int:

@@ -7,7 +7,7 @@ reshape of a network's input) and rounds weights again where a bias is large. Th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -19,14 +19,14 @@ from edgeq.errors import ExportError
 from edgeq.export.activations import ActivationGrid, activation_values
 from edgeq.export.channels import INT32_MAX
 from edgeq.export.fold import drop_unused_initializers
-from edgeq.export.layer_parts import bias_place, has_weights, layer_name, output_axis, step_repeats
+from edgeq.export.layer_parts import CODES_SUFFIX, bias_place, has_weights, layer_name, output_axis, step_repeats
 from edgeq.grid import QuantizedWeight
 from edgeq.modes import Mode, Plan
 from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.qdq_values import quantize_constant
 
-__all__ = ["place_qdq"]
+__all__ = ["INT4_MAX", "pack_codes", "place_qdq"]
 
 ON_OWN_GRIDS = {"Add", "Sub", "Mul", "PRelu"}  # constants of other operations stay float: they go on a grid there is
 FUSED_BEFORE = {"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub"}  # have a grid of their own
@@ -66,7 +66,7 @@ def place_qdq(
         if node.op_type in ON_OWN_GRIDS:
             _quantize_operands(node, mode)
         elif stored is not None and str(stored.name) in weights and mode.weights == "int8":
-            _quantize_layer(node, weights[str(stored.name)], grids, mode, packed=plan.packed)
+            _quantize_layer(node, weights[str(stored.name)], grids, mode)
         elif mode.weights == "float16" and has_weights(node):
             _store_half(node)
         elif node.op_type == "MatMul":
@@ -75,13 +75,37 @@ def place_qdq(
     for value in activations:
         if value not in fused:
             _quantize_activation(result.graph, value, grids, types, plan.mode.activations)
-    if {"int16"} & plan.uses or plan.packed:  # which the operators take since opset 21
-        result.opset_imports[""] = max(result.opset_imports[""], 21)
-        result.ir_version = max(result.ir_version or 0, 10)
+    if plan.packed:
+        pack_codes(result, [name for name, weight in weights.items() if weight.grid.qmax <= INT4_MAX])
+    elif "int16" in plan.uses:
+        _need_opset_21(result)
     drop_unused_initializers(result)
     result.producer_name, result.producer_version, result.doc_string = "edgeq", None, None
     result.metadata_props.clear()
     return result
+
+
+def pack_codes(model: ir.Model, names: Iterable[str]) -> None:
+    """Store codes of weights as INT4, two a byte, and change nothing else.
+
+    Args:
+        model: quantized by :func:`place_qdq`; changed in place.
+        names: the float initializers that the codes, -7 to 7, were made from; one that stayed float is passed over.
+    """
+    for name in names:
+        codes = model.graph.initializers.get(f"{name}{CODES_SUFFIX}")
+        for user, _ in () if codes is None else codes.uses():
+            for value in (user.inputs[0], user.inputs[2]):  # DequantizeLinear takes both in one type
+                assert value is not None and value.const_value is not None
+                packed = value.const_value.numpy().astype(ml_dtypes.int4)
+                value.const_value, value.type = ir.tensor(packed, name=value.name), ir.TensorType(ir.DataType.INT4)
+    _need_opset_21(model)
+
+
+def _need_opset_21(model: ir.Model) -> None:
+    """Since which QuantizeLinear and DequantizeLinear take INT4 and INT16."""
+    model.opset_imports[""] = max(model.opset_imports[""], 21)
+    model.ir_version = max(model.ir_version or 0, 10)
 
 
 def _modes(graph: ir.Graph, plan: Plan, fused: set[ir.Value]) -> dict[ir.Node, Mode]:
@@ -155,7 +179,7 @@ def _pair(
     return after
 
 
-def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: GridsByType, mode: Mode, *, packed: bool) -> None:
+def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: GridsByType, mode: Mode) -> None:
     """The weight's codes, and beside integer activations the bias in int32 at input scale x weight scale, as every
     runtime has it."""
     source, place = node.inputs[0], bias_place(node)
@@ -167,8 +191,7 @@ def _quantize_layer(node: ir.Node, weight: QuantizedWeight, grids: GridsByType, 
         codes = np.rint(bias.const_value.numpy().astype(np.float64) / scale.astype(np.float64))
         # What does not fit was refused or zeroed by settle_channels, where the ranges are real.
         _dequantize(*place, np.clip(codes, -INT32_MAX, INT32_MAX).astype(np.int32), scale, np.int32(0))
-    kind = ml_dtypes.int4 if packed and weight.grid.qmax <= INT4_MAX else np.int8
-    _dequantize(node, 1, weight.codes.astype(kind), weight.step, kind(0), axis=output_axis(node))
+    _dequantize(node, 1, weight.codes, weight.step, np.int8(0), axis=output_axis(node))
 
 
 def _store_half(node: ir.Node) -> None:
@@ -206,7 +229,7 @@ def _dequantize(
     graph, stored = node.graph, node.inputs[slot]
     assert graph is not None and stored is not None
     name, per_channel = str(stored.name), scale.size > 1
-    integers = _initializer(graph, f"{name}_quantized", codes)
+    integers = _initializer(graph, f"{name}{CODES_SUFFIX}", codes)
     zero = np.full(scale.shape, zero_point)
     parameters = _parameters(graph, name, *((scale, zero) if per_channel else (scale[0], zero[0])))
     dequantize = ir.node("DequantizeLinear", [integers, *parameters], {"axis": axis} if per_channel else {})

@@ -5,19 +5,22 @@ Source: Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantizat
 
 from __future__ import annotations
 
+from edgeq.reproduce.comparison import Claim, Comparison, ComparisonRow, StorageRow
 from edgeq.reproduce.figures import Figures, reproduce_figures
-from edgeq.reproduce.methods import Comparison, ComparisonRow, compare_methods
+from edgeq.reproduce.methods import compare_methods
 from edgeq.reproduce.table1 import PeakRow, Table1, Table1Row, reproduce_table1
 from edgeq.reproduce.table2 import Setting, Table2, Table2Row, reproduce_table2
 from edgeq.reproduce.table3 import Cell, Table3, Table3Row, reproduce_table3
 
 __all__ = [
     "Cell",
+    "Claim",
     "Comparison",
     "ComparisonRow",
     "Figures",
     "PeakRow",
     "Setting",
+    "StorageRow",
     "Table1",
     "Table1Row",
     "Table2",

@@ -9,7 +9,7 @@ from typing import Any
 from edgeq.manifest import mean_distance
 from edgeq.sweep import Sweep
 
-__all__ = ["accuracy", "distance", "figures", "mean_text", "nulls"]
+__all__ = ["accuracy", "distance", "figures", "mean", "mean_text", "nulls", "points_text"]
 
 
 def figures(
@@ -35,8 +35,18 @@ def nulls(values: Sequence[float]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values]
 
 
-def mean_text(values: Sequence[float], digits: int = 2) -> str:
+def mean(values: Sequence[float]) -> float:
+    """NaN where a run failed, or of nothing."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def mean_text(values: Sequence[float], digits: int = 2, *, signed: bool = False) -> str:
     """The mean, for a table: empty of no values, "failed" where a run failed."""
     if any(map(math.isnan, values)):
         return "failed"
-    return f"{sum(values) / len(values):.{digits}f}" if values else ""
+    return f"{mean(values):{'+' if signed else ''}.{digits}f}" if values else ""
+
+
+def points_text(value: float) -> str:
+    """A difference in points, for a table: empty where a run failed."""
+    return "" if math.isnan(value) else f"{value:+.2f}"

@@ -10,14 +10,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import VerifyError
-from edgeq.export.layer_parts import output_axis
+from edgeq.export.layer_parts import CODES_SUFFIX, output_axis
 from edgeq.grid import QuantizedWeight
 from edgeq.tflite.layout import TO_NCHW, Layout
 from edgeq.tflite.model import Graph, Operator
 
-__all__ = ["SUFFIX", "compare_integers", "onnx_weight"]
+__all__ = ["compare_integers", "onnx_weight"]
 
-SUFFIX = "_quantized"
 WEIGHT_NAME = re.compile(r"(.+)\.weight(?:_\d+)?")
 
 
@@ -49,7 +48,7 @@ def compare_integers(
             raise VerifyError("the weight is missing", where=f"layer {layer}", wanted="an initializer in the ONNX file")
         for name in initializers[layer]:
             codes, scale = onnx_weight(qdq, name, layer)
-            reader = readers.get(name.removesuffix(SUFFIX))
+            reader = readers.get(name.removesuffix(CODES_SUFFIX))
             if reader is None:
                 raise VerifyError(
                     "the weight is missing", where=f"layer {layer}", wanted="a constant in the TFLite file"
@@ -119,8 +118,8 @@ def _initializers_by_layer(qdq: ir.Model) -> dict[str, list[str]]:
     """The quantized initializers of each layer: its weight, and the copies made where the layer is used twice."""
     table: dict[str, list[str]] = {}
     for name in qdq.graph.initializers:
-        if name.endswith(SUFFIX):
-            stem = name.removesuffix(SUFFIX)
+        if name.endswith(CODES_SUFFIX):
+            stem = name.removesuffix(CODES_SUFFIX)
             match = WEIGHT_NAME.fullmatch(stem)
             for layer in {stem, match[1] if match else stem}:
                 table.setdefault(layer, []).append(name)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from typing import Any
 
 import pytest
 
 from edgeq.recipe import Recipe
 from edgeq.regularize import AmplitudeSchedule
-from edgeq.reproduce.methods import make_comparison, method_runs
 from edgeq.reproduce.table2 import SETTINGS, make_table2, table2_runs
 from edgeq.sweep import Sweep
 
@@ -87,27 +85,3 @@ def test_the_table_is_shown_beside_the_papers() -> None:
     assert ["default", "84.72", "84.72", "84.72"] in lines
     assert ["no", "dynamic", "beats", "fixed"] in lines
     assert '<td style="text-align: right">74.14</td>' in table._repr_html_()
-
-
-def test_every_method_starts_from_its_seeds_float_network() -> None:
-    runs = method_runs(Recipe(), 100, 8, (0, 1), (4, 2))
-    assert len(runs) == 2 * (1 + 2 * 3)
-    by_name = {run.name: run for run in runs}
-    assert all(by_name[run.after].recipe.seed == run.recipe.seed for run in runs if run.after)
-    assert {run.recipe.train.epochs for run in runs if run.after} == {8}
-    assert by_name["float-seed1"].recipe.train.epochs == 100
-    assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "latent"
-
-
-def test_the_comparison_reads_the_manifests() -> None:
-    sweep = Sweep({"float-seed0": manifest(90), "periodic-4bit-seed0": manifest(88)})
-    rows = {(row.method, row.bits): row for row in make_comparison(sweep, 100, 8, (0,), (4,)).rows}
-    assert rows["float", 32].before == (91,)
-    assert (rows["periodic", 4].tflite, rows["periodic", 4].tflite_bytes) == ((87,), (5,))
-    assert math.isnan(rows["straight-through", 4].tflite[0])
-    comparison = make_comparison(sweep, 100, 8, (0,), (4,))
-    lines = list(map(str.split, str(comparison).splitlines()))
-    assert ["float", "32", "91.00"] in lines
-    assert ["periodic", "4", "89.00", "88.00", "87.00", "0.1750", "5"] in lines
-    assert ["straight-through", "4", *["failed"] * 4] in lines
-    assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))["rows"][2]["tflite"] == [None]
