@@ -1,7 +1,8 @@
 """Many trainings as one piece of work: side by side, and going on where an earlier call stopped.
 
-Each run is a process of its own, ``edgeq train`` or ``edgeq build`` on a recipe file in the folder of the sweep. What
-is finished there is not run again; what was interrupted goes on from its last checkpoint.
+Each run is a process of its own, ``edgeq train`` or ``edgeq build`` on a recipe file in the folder of the sweep, here
+or on a node of a Ray cluster. What is finished there is not run again; what was interrupted goes on from its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Any, Final
 from edgeq.errors import EdgeqError, ModelError, RecipeError
 from edgeq.manifest import read_manifest
 from edgeq.progress import Progress, Silent, Task
-from edgeq.recipe import Recipe, recipe_to_toml
+from edgeq.recipe import Recipe, load_recipe, recipe_to_toml
 
-__all__ = ["Run", "Sweep", "run_sweep"]
+__all__ = ["Run", "Sweep", "run_sweep", "stop"]
 
 COMMAND: Final = (sys.executable, "-m", "edgeq")
 POLL_S: Final = 0.5
@@ -67,13 +68,17 @@ class _Child:
     slot: int
 
 
-def run_sweep(runs: Sequence[Run], folder: Path, *, jobs: int = 1, progress: Progress | None = None) -> Sweep:
+def run_sweep(
+    runs: Sequence[Run], folder: Path, *, jobs: int = 1, ray: str = "", progress: Progress | None = None
+) -> Sweep:
     """Run what is not finished, so many side by side.
 
     Args:
         runs: names differ; one that others start from is among them.
         folder: made if need be; holds ``NAME.toml``, ``NAME.log`` and the folder ``NAME`` of each run.
         jobs: processes at a time. Cores are divided among them; with several ``CUDA_VISIBLE_DEVICES``, devices too.
+        ray: the address of a Ray cluster whose nodes run them as trials of Ray Tune, and see ``folder`` and the data
+            under the same paths; empty for this machine, without Ray.
         progress: counts runs; its note is what one of them said last.
 
     Returns:
@@ -87,30 +92,68 @@ def run_sweep(runs: Sequence[Run], folder: Path, *, jobs: int = 1, progress: Pro
     folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
         _write_recipe(run, folder)
-    sweep, children = Sweep(), list[_Child]()
-    waiting = []
+    sweep, waiting = Sweep(), []
     for run in runs:
         if (folder / run.name / "manifest.json").is_file():
             sweep.manifests[run.name] = read_manifest(folder / run.name / "manifest.json")
         else:
             waiting.append(run)
-    with (progress or Silent()).task("trainings", len(runs)) as task, _stopping(children):
+    with (progress or Silent()).task("trainings", len(runs)) as task:
         task.advance(len(sweep.manifests))
+        if ray and waiting:
+            _run_on_ray(waiting, folder, jobs, ray, sweep, task)
+        else:
+            _run_here(waiting, folder, jobs, sweep, task)
+    return sweep
+
+
+def _run_here(waiting: list[Run], folder: Path, jobs: int, sweep: Sweep, task: Task) -> None:
+    children = list[_Child]()
+    with _stopping(children):
         while waiting or children:
             for child in [child for child in children if child.process.poll() is not None]:
                 children.remove(child)
-                _collect(child, folder, sweep, task)
-            _give_up(waiting, sweep, task)
-            for run in [run for run in waiting if not run.after or run.after in sweep.manifests]:
-                if len(children) == jobs:
-                    break
+                _collect(child.run, child.process.returncode, folder, sweep, task)
+            for run in _ready(waiting, sweep, task)[: jobs - len(children)]:
                 waiting.remove(run)
                 slot = next(i for i in range(jobs) if i not in {child.slot for child in children})
                 children.append(_Child(run, _start(run, folder, slot, jobs), slot))
             if children:
                 task.advance(0, f"{children[0].run.name}: {_last_line(folder, children[0].run)}")
                 time.sleep(POLL_S)
-    return sweep
+
+
+def _run_on_ray(waiting: list[Run], folder: Path, jobs: int, address: str, sweep: Sweep, task: Task) -> None:
+    """What waits for others follows when all of them are done: a trial of Ray Tune cannot wait for another."""
+    try:
+        from edgeq.on_ray import connected, run_trials
+    except ImportError as error:
+        raise RecipeError(
+            "Ray is not installed", where="--ray", got=error.name or error, remedy="pip install 'edgeq[ray]'"
+        ) from error
+    with connected(address):
+        while ready := _ready(waiting, sweep, task):
+            by_name = {run.name: run for run in ready}
+            commands = {name: _command(run, folder)[1:] for name, run in by_name.items()}
+            devices = all(run.recipe.train.device != "cpu" for run in ready)
+
+            def tell(name: str, status: int | None, by_name: Mapping[str, Run] = by_name) -> None:
+                if status is None:
+                    task.advance(0, f"{name}: {_last_line(folder, by_name[name])}")
+                else:
+                    waiting.remove(by_name[name])
+                    _collect(by_name[name], status, folder, sweep, task)
+
+            run_trials(commands, folder, jobs=jobs, devices=devices, tell=tell)
+
+
+def _ready(waiting: list[Run], sweep: Sweep, task: Task) -> list[Run]:
+    """The runs that can begin; those whose start failed never can."""
+    for run in [run for run in waiting if run.after in sweep.failures]:
+        waiting.remove(run)
+        sweep.failures[run.name] = f"{run.after} failed, which it starts from"
+        task.advance(1)
+    return [run for run in waiting if not run.after or run.after in sweep.manifests]
 
 
 def _check(runs: Sequence[Run], jobs: int) -> None:
@@ -122,26 +165,30 @@ def _check(runs: Sequence[Run], jobs: int) -> None:
 
 
 def _write_recipe(run: Run, folder: Path) -> None:
-    path, text = folder / f"{run.name}.toml", recipe_to_toml(run.recipe)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
+    path = folder / f"{run.name}.toml"
+    if path.is_file() and load_recipe(path) != run.recipe:  # one of an earlier edgeq may lack keys that are new
         raise RecipeError(
             "an earlier sweep had another recipe for this run", where=path, remedy="choose another --out, or delete it"
         )
     temporary = path.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(recipe_to_toml(run.recipe), encoding="utf-8")
     temporary.replace(path)
 
 
-def _start(run: Run, folder: Path, slot: int, jobs: int) -> subprocess.Popen[bytes]:
+def _command(run: Run, folder: Path) -> list[str]:
     command = [*COMMAND, "build" if run.whole else "train"]
     command += ["--recipe", str(folder / f"{run.name}.toml"), "--out", str(folder / run.name)]
     if run.after:
         command += ["--init", str(folder / run.after / "checkpoint.safetensors")]
     if any((folder / f".{run.name}.part" / "checkpoints").glob("[!.]*")):
         command.append("--resume")
+    return command
+
+
+def _start(run: Run, folder: Path, slot: int, jobs: int) -> subprocess.Popen[bytes]:
     with (folder / f"{run.name}.log").open("wb") as log:  # a group of its own: Ctrl-C reaches it through us alone
         return subprocess.Popen(
-            command,
+            _command(run, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -160,24 +207,16 @@ def _environment(environment: Mapping[str, str], slot: int, jobs: int) -> dict[s
     return share
 
 
-def _collect(child: _Child, folder: Path, sweep: Sweep, task: Task) -> None:
-    name = child.run.name
+def _collect(run: Run, status: int, folder: Path, sweep: Sweep, task: Task) -> None:
+    name = run.name
     try:
-        if child.process.returncode:
-            raise ModelError(_last_line(folder, child.run) or f"exit status {child.process.returncode}")
+        if status:
+            raise ModelError(_last_line(folder, run) or f"exit status {status}")
         sweep.manifests[name] = read_manifest(folder / name / "manifest.json")
     except EdgeqError as error:
         sweep.failures[name] = str(error)
     told = sweep.failures.get(name) or f"snapped {sweep.manifests[name]['accuracy']['snapped']:.2f} %"
     task.advance(1, f"{name}: {told}")
-
-
-def _give_up(waiting: list[Run], sweep: Sweep, task: Task) -> None:
-    """Runs whose start failed cannot begin."""
-    for run in [run for run in waiting if run.after in sweep.failures]:
-        waiting.remove(run)
-        sweep.failures[run.name] = f"{run.after} failed, which it starts from"
-        task.advance(1)
 
 
 def _last_line(folder: Path, run: Run) -> str:
@@ -194,12 +233,17 @@ def _stopping(children: list[_Child]) -> Iterator[None]:
     try:
         yield
     finally:
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.process.pid, signal.SIGINT)
-        for child in children:
-            try:
-                child.process.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.process.pid, signal.SIGKILL)
-                child.process.wait()
+        stop([child.process for child in children])
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes that lead groups of their own as Ctrl-C would, and by force what does not end."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+    for process in processes:
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

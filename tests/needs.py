@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import get_args
 
@@ -12,7 +13,7 @@ from edgeq.bench.toolchain import find_compiler, find_qemu
 from edgeq.errors import EdgeqError
 from edgeq.targets import Arch
 
-__all__ = ["needs_chromium", "needs_downloads", "needs_qemu"]
+__all__ = ["needs_chromium", "needs_downloads", "needs_qemu", "needs_ray"]
 
 
 def _tools_are_there() -> bool:
@@ -33,3 +34,4 @@ needs_downloads = pytest.mark.skipif(
     reason="needs make qemu-tools, and EDGEQ_TEST_DOWNLOADS=1 to fetch Debian packages and wheels for ARM",
 )
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium: apt-get install chromium")
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray: pip install 'edgeq[ray]'")

@@ -102,6 +102,13 @@ def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path) -> None:
         run_sweep([run("a", 2)], tmp_path / "sweep")
 
 
+def test_a_recipe_of_before_a_key_was_new_is_the_same_recipe(tmp_path: Path) -> None:
+    run_sweep([run("a", 1)], tmp_path / "sweep")
+    path = tmp_path / "sweep" / "a.toml"
+    path.write_text(path.read_text().replace("packed = false\n", ""))
+    assert run_sweep([run("a", 1)], tmp_path / "sweep").manifests.keys() == {"a"}
+
+
 @pytest.mark.parametrize("runs", [[run("a"), run("a")], [run("a", after="b")]])
 def test_runs_that_do_not_fit_together_are_refused(tmp_path: Path, runs: list[Run]) -> None:
     with pytest.raises(RecipeError, match="do not fit"):

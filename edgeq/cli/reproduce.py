@@ -34,6 +34,12 @@ def sweep_options(out: str, *, seeds: tuple[int, ...] = (0,), units: str = "Trai
         click.option(
             "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To train on [auto]."
         ),
+        click.option(
+            "--ray",
+            default="",
+            metavar="ADDRESS",
+            help="Ray cluster to run on: auto, local or HOST:PORT (edgeq[ray]).",
+        ),
         click.option("--out", type=click.Path(path_type=Path), default=Path(out), help="Folder of the runs."),
         output_options,
     ]

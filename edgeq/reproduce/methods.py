@@ -77,6 +77,7 @@ def compare_methods(
     bits: Sequence[int] = BITS,
     jobs: int = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    ray: str = "",
     progress: ProgressLike = None,
 ) -> Comparison:
     """Build what is not built yet, and compare: ``edgeq reproduce methods``.
@@ -92,6 +93,7 @@ def compare_methods(
         bits: to compare at.
         jobs: builds at a time.
         device: what trains.
+        ray: the address of a Ray cluster to run them on, as :func:`edgeq.sweep.run_sweep` takes it.
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:
@@ -103,7 +105,7 @@ def compare_methods(
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
     runs = method_runs(recipe, epochs, fine_tuning_epochs, seeds, bits)
     with resolve_progress(progress) as shown:
-        sweep = run_sweep(runs, Path(out), jobs=jobs, progress=shown)
+        sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
         shown.stage("Size and latency")
         names = {width: f"{METHODS[0]}-{width}bit-seed{seeds[0]}" for width in bits}
         builds = {width: Path(out) / name for width, name in names.items() if name in sweep.manifests}

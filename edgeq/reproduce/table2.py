@@ -192,6 +192,7 @@ def reproduce_table2(
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    ray: str = "",
     progress: ProgressLike = None,
 ) -> Table2:
     """Train what is not trained yet, and make the table: ``edgeq reproduce table2``.
@@ -204,6 +205,7 @@ def reproduce_table2(
         seeds: of the repetitions.
         jobs: trainings at a time.
         device: what trains.
+        ray: the address of a Ray cluster to run them on, as :func:`edgeq.sweep.run_sweep` takes it.
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:
@@ -211,7 +213,7 @@ def reproduce_table2(
     """
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=TrainRecipe(device=device))
     with resolve_progress(progress) as shown:
-        sweep = run_sweep(table2_runs(recipe, epochs, seeds), Path(out), jobs=jobs, progress=shown)
+        sweep = run_sweep(table2_runs(recipe, epochs, seeds), Path(out), jobs=jobs, ray=ray, progress=shown)
     return make_table2(sweep, epochs, tuple(seeds))
 
 

@@ -146,6 +146,7 @@ def reproduce_table3(
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    ray: str = "",
     progress: ProgressLike = None,
 ) -> Table3:
     """Train what is not trained yet, and make the table: ``edgeq reproduce table3``.
@@ -159,6 +160,7 @@ def reproduce_table3(
         epochs, batch_size, seeds: of the runs.
         jobs: trainings at a time.
         device: what trains.
+        ray: the address of a Ray cluster to run them on, as :func:`edgeq.sweep.run_sweep` takes it.
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:
@@ -167,7 +169,7 @@ def reproduce_table3(
     train = TrainRecipe(device=device, batch_size=batch_size, weight_decay=1e-4)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data), image_size=image_size, cache=str(cache)), train=train)
     with resolve_progress(progress) as shown:
-        sweep = run_sweep(table3_runs(recipe, epochs, seeds), Path(out), jobs=jobs, progress=shown)
+        sweep = run_sweep(table3_runs(recipe, epochs, seeds), Path(out), jobs=jobs, ray=ray, progress=shown)
     return make_table3(sweep, model, epochs, tuple(seeds))
 
 
