@@ -8,6 +8,7 @@ checkpoint.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -166,13 +167,20 @@ def _check(runs: Sequence[Run], jobs: int) -> None:
 
 def _write_recipe(run: Run, folder: Path) -> None:
     path = folder / f"{run.name}.toml"
-    if path.is_file() and load_recipe(path) != run.recipe:  # one of an earlier edgeq may lack keys that are new
+    if path.is_file() and _at_its_place(load_recipe(path)) != _at_its_place(run.recipe):
         raise RecipeError(
             "an earlier sweep had another recipe for this run", where=path, remedy="choose another --out, or delete it"
         )
     temporary = path.with_suffix(".part")
     temporary.write_text(recipe_to_toml(run.recipe), encoding="utf-8")
     temporary.replace(path)
+
+
+def _at_its_place(recipe: Recipe) -> Recipe:
+    """For comparison: the same data by another path, or without keys that are new, make no other recipe."""
+    path = recipe.data.path
+    place = str(Path(path).resolve()) if Path(path).exists() else path
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, path=place))
 
 
 def _command(run: Run, folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from edgeq import sweep as module
 from edgeq.errors import RecipeError
-from edgeq.recipe import Recipe, TrainRecipe, load_recipe
+from edgeq.recipe import DataRecipe, Recipe, TrainRecipe, load_recipe
 from edgeq.sweep import Run, run_sweep
 
 # Stands in for `edgeq train`: notes that it began, does what the recipe's seed says, leaves a manifest.
@@ -107,6 +107,17 @@ def test_a_recipe_of_before_a_key_was_new_is_the_same_recipe(tmp_path: Path) -> 
     path = tmp_path / "sweep" / "a.toml"
     path.write_text(path.read_text().replace("packed = false\n", ""))
     assert run_sweep([run("a", 1)], tmp_path / "sweep").manifests.keys() == {"a"}
+
+
+def test_the_same_data_by_another_path_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path in ("images", str(tmp_path / "images")):
+        found = run_sweep([Run("a", Recipe(data=DataRecipe(path=path)))], tmp_path / "sweep")
+    assert found.manifests.keys() == {"a"}
+    assert len(started(tmp_path / "sweep")) == 1
+    with pytest.raises(RecipeError, match="another recipe"):
+        run_sweep([Run("a", Recipe(data=DataRecipe(path="others")))], tmp_path / "sweep")
 
 
 @pytest.mark.parametrize("runs", [[run("a"), run("a")], [run("a", after="b")]])

@@ -19,14 +19,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from network_parity import export_and_compare, randomize
-from record_result import machine
+from record_result import machine, markdown, put_between
 
 from edgeq.manifest import package_versions
 from edgeq.models import MODELS, build_network
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULT = DOCS / "results" / "networks.json"
-BEGIN, END = "<!-- networks: begin -->", "<!-- networks: end -->"
 SAMPLES = 8
 SMALL = ((3, 32, 32), 10)
 INPUTS = {
@@ -64,22 +63,15 @@ def measure(name: str) -> dict[str, Any]:
 
 def table(networks: dict[str, dict[str, Any]]) -> str:
     """The Markdown table."""
-    rows = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    rows = []
     for name, found in networks.items():
         final = found["final_difference"]
         old = [final.get(f"tflite-runtime, {kernels}", "refused") for kernels in ("default", "reference")]
         cells = [name, "x".join(map(str, found["input"])), found["layers"], found["operations"], found["transposes"],
                  found["delegated"], found["layer_difference"], final["onnxruntime"], final["reference"], *old,
                  f"{found['top1']:g} %", f"{found['top1_float']:g} %", f"{found['bytes']:,} B"]  # fmt: skip
-        rows.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(rows)
-
-
-def write_page(networks: dict[str, dict[str, Any]]) -> None:
-    """Put the table between its marks in docs/results.md."""
-    page = DOCS / "results.md"
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{table(networks)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        rows.append(cells)
+    return markdown(COLUMNS, rows)
 
 
 def main() -> int:
@@ -93,7 +85,7 @@ def main() -> int:
         versions = {key: value for key, value in package_versions().items() if key != "edgeq"}
         content = {"command": "make networks", "machine": machine(), "versions": versions, "networks": networks}
         RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        write_page(networks)
+        put_between("networks", table(networks))
     return int(any(known[name]["layer_difference"] > 1 for name in names))
 
 

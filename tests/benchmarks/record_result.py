@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeq.manifest import mean_distance
 
 DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- builds: begin -->", "<!-- builds: end -->"
 KEPT = ("edgeq", "versions", "recipe", "seed", "data", "training", "accuracy")
 COLUMNS = ("network, data", "bits", "epochs", "float", "snapped", "ONNX", "TFLite", ".tflite", "distance", "codes kept")
 
@@ -46,8 +46,7 @@ def machine() -> str:
 
 def page_table(results: list[dict[str, Any]]) -> str:
     """The Markdown table of all kept builds."""
-    rows = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
-    notes = []
+    rows, notes = [], []
     for result in results:
         accuracy, parity, recipe = result["accuracy"], result["parity"], result["recipe"]
         cells = [
@@ -59,7 +58,7 @@ def page_table(results: list[dict[str, Any]]) -> str:
             f"{result['distance']:.3f} steps",
             f"{parity['codes_kept']:,} of {parity['codes']:,}",
         ]
-        rows.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
         seconds = result["seconds"]
         notes.append(
             f"- {cells[0]}: `{result['command']}`, seed {result['seed']}, {accuracy['samples']:,} test images, "
@@ -68,18 +67,27 @@ def page_table(results: list[dict[str, Any]]) -> str:
             f"{result['peak_rss_mb']:,.0f} MB; layers differ by {parity['max_code_difference']} code at most, ONNX and "
             f"TFLite name the same class for {parity['top1_agreement']:.2f} % of the images. On {result['machine']}."
         )
-    return "\n".join([*rows, "", *notes])
+    return "\n".join([markdown(COLUMNS, rows), "", *notes])
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table."""
+    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def put_between(mark: str, text: str) -> None:
+    """Write a text between the marks of that name on the page of results."""
+    page, begin, end = DOCS / "results.md", f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def write_page() -> None:
     """Put the table between its marks in docs/results.md."""
     found = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
     results = [result for result in found if "recipe" in result]  # the others are of the bench
-    page = DOCS / "results.md"
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{page_table(results)}\n{END}{after}", encoding="utf-8")
+    put_between("builds", page_table(results))
 
 
 def main() -> None:

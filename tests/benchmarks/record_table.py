@@ -1,0 +1,121 @@
+"""Keep the table of a long sweep: docs/results/NAME.json with its command and machine, and the tables on the page.
+
+    edgeq reproduce methods ... --json > out/methods/table.json
+    python tests/benchmarks/record_table.py out/methods/table.json methods --command "make cifar10-methods"
+
+The page is written from the JSON files alone; without arguments it is written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from record_result import DOCS, machine, markdown, put_between
+
+from edgeq.manifest import package_versions
+
+FLOAT_AT_LEAST = 90.5  # percent of CIFAR-10's test images, asked of the network without a grid
+METHOD_COLUMNS = (
+    *("method", "bits", "before the snap", "snapped", "TFLite", "to float", "to float trained on"),
+    *("by the snap", "distance"),
+)
+STORAGE_COLUMNS = ("bits", "weights in the TFLite file", "TFLite", "ONNX", "latency", "ratio")
+TABLE2_COLUMNS = ("amplitude is", "bits", "amplitude", "paper", "here", "before the snap", "distance")
+
+
+def methods(table: dict[str, Any]) -> list[str]:
+    """The comparison of methods, what was asked of it, and size and latency by bits."""
+    rows = []
+    for row in table["rows"]:
+        points = [f"{row[key]:+.2f}" if row[key] is not None else "" for key in ("to_float", "to_float_trained_on")]
+        cells = [_mean(row["before"], "{:.2f} %"), "", "", *points, "", ""]
+        if row["bits"] < 32:
+            cells[1:3] = [_mean(row["snapped"], "{:.2f} %"), _mean(row["tflite"], "{:.2f} %")]
+            cells[5:] = [_mean(row["by_snap"], "{:+.2f}"), _mean(row["distance"], "{:.4f}")]
+        rows.append([row["method"], "" if row["bits"] == 32 else row["bits"], *cells])
+    reached = table["rows"][0]["accuracy"]
+    holds = reached is not None and reached >= FLOAT_AT_LEAST
+    found = "failed" if reached is None else f"{reached:.2f} %"
+    asked = [[f"float: at least {FLOAT_AT_LEAST} %", found, _yes(holds)]]
+    for claim in table["claims"]:
+        shown = "failed" if claim["measured"] is None else f"{claim['measured']:.4g}"
+        asked.append([claim["text"], shown, _yes(claim["holds"])])
+    storage = [
+        [
+            row["bits"],
+            ", ".join(f"{count} {kind}" for kind, count in sorted(row["weights"].items(), reverse=True)),
+            *(f"{row[key]:,} B" for key in ("tflite_bytes", "onnx_bytes")),
+            f"{row['latency_ms']:.3f} ms",
+            f"{row['latency_ratio']:.2f}",
+        ]
+        for row in table["storage"]
+    ]
+    reasons = dict.fromkeys(reason for row in table["storage"] for reason in row["reasons"])
+    epochs = f"{table['epochs']} epochs without a grid, then {table['fine_tuning_epochs']} for each other row"
+    return [
+        f"{_origin(table)} {epochs}; accuracies of the whole test set, differences in points, distances in steps.",
+        *("", markdown(METHOD_COLUMNS, rows), ""),
+        *("What was asked, computed from these rows (the pull is the method `periodic`):", ""),
+        markdown(("asked", "measured", "holds"), asked),
+        *("", "Size and latency, LiteRT with one thread, ratios measured in turns in one run:", ""),
+        markdown(STORAGE_COLUMNS, storage),
+        *("", *(f"Why not fewer: {reason}." for reason in reasons)),
+    ]
+
+
+def table2(table: dict[str, Any]) -> list[str]:
+    """The paper's Table 2, and whether it has the paper's shape."""
+    rows = []
+    for row in table["rows"]:
+        name = ["without the term", "", ""] if row["schedule"] is None else [
+            row["schedule"], row["bits"], f"{row['amplitude']:g}"]  # fmt: skip
+        cells = [f"{row['paper']:.2f} %", f"{row['mean']:.2f} %", _mean(row["unrounded"], "{:.2f} %")]
+        rows.append([*name, *cells, _mean(row["distance"], "{:.3f}")])
+    claims = [f"- {claim.replace('_', ' ')}: {_yes(holds)}" for claim, holds in table["shape"].items()]
+    failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
+    return [
+        f"{_origin(table)} {table['epochs']} epochs from scratch, batches of 256; a diverged training counts as 0.",
+        *("", markdown(TABLE2_COLUMNS, rows), "", *claims, *failed),
+    ]
+
+
+PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {"methods": methods, "table2": table2}
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def _origin(table: dict[str, Any]) -> str:
+    seeds = ", ".join(map(str, table["seeds"]))
+    return f"`{table['command']}`, mean of seeds {seeds}, {table['machine']}."
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return "failed" if len(known) < len(values) else form.format(sum(known) / len(known)) if known else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, nargs="?")
+    parser.add_argument("name", choices=sorted(PAGES), nargs="?")
+    parser.add_argument("--command", default="")
+    arguments = parser.parse_args()
+    if arguments.table is not None:
+        versions = {key: value for key, value in package_versions().items() if key != "edgeq"}
+        head = {"command": arguments.command, "machine": machine(), "versions": versions}
+        content = head | json.loads(arguments.table.read_text(encoding="utf-8"))
+        target = DOCS / "results" / f"{arguments.name}.json"
+        target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for name, page in PAGES.items():
+        if (kept := DOCS / "results" / f"{name}.json").is_file():
+            put_between(name, "\n".join(page(json.loads(kept.read_text(encoding="utf-8")))))
+
+
+if __name__ == "__main__":
+    main()
