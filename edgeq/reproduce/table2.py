@@ -205,7 +205,7 @@ def reproduce_table2(
         seeds: of the repetitions.
         jobs: trainings at a time.
         device: what trains.
-        ray: the address of a Ray cluster to run them on, as :func:`edgeq.sweep.run_sweep` takes it.
+        ray: the address of a Ray cluster to run them on; empty for this machine.
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:

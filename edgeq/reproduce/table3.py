@@ -160,7 +160,7 @@ def reproduce_table3(
         epochs, batch_size, seeds: of the runs.
         jobs: trainings at a time.
         device: what trains.
-        ray: the address of a Ray cluster to run them on, as :func:`edgeq.sweep.run_sweep` takes it.
+        ray: the address of a Ray cluster to run them on; empty for this machine.
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Raises:
