@@ -167,7 +167,7 @@ def _check(runs: Sequence[Run], jobs: int) -> None:
 
 def _write_recipe(run: Run, folder: Path) -> None:
     path = folder / f"{run.name}.toml"
-    if path.is_file() and _at_its_place(load_recipe(path)) != _at_its_place(run.recipe):
+    if path.is_file() and not _agree(_choices(load_recipe(path)), _choices(run.recipe)):
         raise RecipeError(
             "an earlier sweep had another recipe for this run", where=path, remedy="choose another --out, or delete it"
         )
@@ -176,11 +176,18 @@ def _write_recipe(run: Run, folder: Path) -> None:
     temporary.replace(path)
 
 
-def _at_its_place(recipe: Recipe) -> Recipe:
-    """For comparison: the same data by another path, or without keys that are new, make no other recipe."""
+def _choices(recipe: Recipe) -> dict[str, Any]:
+    """All values of a recipe; data by another path to the same place are the same."""
     path = recipe.data.path
     place = str(Path(path).resolve()) if Path(path).exists() else path
-    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, path=place))
+    return dataclasses.asdict(dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, path=place)))
+
+
+def _agree(written: Any, wanted: Any) -> bool:
+    """Whether a value of an earlier sweep is as wanted; what is left to edgeq now may be what it was set to then."""
+    if isinstance(wanted, dict) and isinstance(written, dict):
+        return written.keys() == wanted.keys() and all(_agree(written[key], wanted[key]) for key in wanted)
+    return wanted is None or bool(written == wanted)
 
 
 def _command(run: Run, folder: Path) -> list[str]:

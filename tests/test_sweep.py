@@ -102,11 +102,18 @@ def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path) -> None:
         run_sweep([run("a", 2)], tmp_path / "sweep")
 
 
-def test_a_recipe_of_before_a_key_was_new_is_the_same_recipe(tmp_path: Path) -> None:
+def test_a_recipe_of_an_earlier_edgeq_is_the_same_recipe(tmp_path: Path) -> None:
+    """It lacks a key that is new, and sets one that is left to edgeq now."""
     run_sweep([run("a", 1)], tmp_path / "sweep")
     path = tmp_path / "sweep" / "a.toml"
-    path.write_text(path.read_text().replace("packed = false\n", ""))
+    text = path.read_text()
+    assert "packed = false\n" in text
+    assert "warmup" not in text
+    path.write_text(text.replace("packed = false\n", "").replace("[train]\n", "[train]\nwarmup = 0.2\n"))
     assert run_sweep([run("a", 1)], tmp_path / "sweep").manifests.keys() == {"a"}
+    path.write_text(text.replace("cutout = 0\n", "cutout = 4\n"))
+    with pytest.raises(RecipeError, match="another recipe"):
+        run_sweep([run("a", 1)], tmp_path / "sweep")
 
 
 def test_the_same_data_by_another_path_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
