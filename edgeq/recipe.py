@@ -47,8 +47,8 @@ class DataRecipe:
     """Where the images come from.
 
     Attributes:
-        path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, or CIFAR-10's own
-            batches.
+        path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, CIFAR-10's own
+            batches, or MNIST's IDX files.
         image_size: side in pixels that folder images are resized to; 0 takes them as they are (all must then be equal).
         crop: side of the part that the network sees, at a random place of training images and the centre of all others;
             0 for whole images.

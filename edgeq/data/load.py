@@ -13,6 +13,7 @@ from edgeq.data.crops import center_crop
 from edgeq.data.decode import Unreadable, quiet_pillow
 from edgeq.data.digits import load_digits
 from edgeq.data.disk_set import load_disk_set
+from edgeq.data.idx import IdxReader, is_idx_file
 from edgeq.data.image_data import ImageData
 from edgeq.data.image_folder import FolderReader
 from edgeq.data.limits import require_memory
@@ -38,7 +39,8 @@ def load_data(
 
     Args:
         path: ``digits``; or a folder, .zip or .tar (plain, gzip, bzip2, xz) that holds ``train/<class>/*`` and
-            ``test/<class>/*`` images, or CIFAR-10's binary or Python batches; one folder around them is allowed.
+            ``test/<class>/*`` images, CIFAR-10's binary or Python batches (one folder around them is allowed), or
+            MNIST's IDX files, gzipped or not (two are).
         image_size: side in pixels: the short side is scaled to it, the long one cropped around the centre; 0 takes
             images as they are, and all must then be of one size.
         crop: side of the part that the network sees, cut out of test images at once; 0 for whole images.
@@ -48,7 +50,8 @@ def load_data(
         progress: where to report to.
 
     Returns:
-        Images uint8 [N, 3, H, W] ordered by class and name, whatever the order in the archive.
+        Images uint8 [N, 3, H, W] ordered by class and name, whatever the order in the archive; of IDX files
+        [N, 1, H, W] in their order.
 
     Raises:
         DataError: anything about the data that is not so; nothing is written to disk and no code in it is run.
@@ -62,16 +65,20 @@ def load_data(
     if cache:
         return load_disk_set(Path(path), Path(cache), image_size, unreadable, progress)
     source = open_source(Path(path))
-    cifar, folder = CifarReader(source), FolderReader(source, image_size, unreadable)
+    cifar, idx, folder = CifarReader(source), IdxReader(source), FolderReader(source, image_size, unreadable)
     with quiet_pillow(), reading(source, progress) as members:
         for member in members:
             if not member.is_folder and is_cifar_file(member.name):
                 cifar.add(member)
+            elif not member.is_folder and is_idx_file(member.name):
+                idx.add(member)
             else:
                 folder.add(member)
-    if cifar.count and folder.count:
-        raise DataError("image files and CIFAR batches are mixed", where=path, wanted="one of the two")
-    return _cropped(_scaled(cifar.finish(), image_size) if cifar.count else folder.finish(progress), crop)
+    if sum(1 for reader in (cifar, idx, folder) if reader.count) > 1:
+        raise DataError("image files, CIFAR batches and IDX files are mixed", where=path, wanted="one of them")
+    if cifar.count or idx.count:
+        return _cropped(_scaled(cifar.finish() if cifar.count else idx.finish(), image_size), crop)
+    return _cropped(folder.finish(progress), crop)
 
 
 def _cropped(data: ImageData, side: int) -> ImageData:

@@ -14,6 +14,7 @@ from torch import nn
 
 from edgeq.errors import ModelError
 from edgeq.models.autoencoder import AutoEncoder
+from edgeq.models.baselines import CifarBaseline, MnistAutoEncoder, MnistBaseline, SumNetwork
 from edgeq.models.densenet import DenseNet
 from edgeq.models.diracnet import DiracNet
 from edgeq.models.ds_cnn import DSCNN, DSCNN1D
@@ -43,6 +44,7 @@ Builder = Callable[[int, Any], nn.Module]
 MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "autoencoder": AutoEncoder,
+        "cifar_cnn": CifarBaseline,
         "densenet121": partial(DenseNet, (6, 12, 24, 16), 32),
         "diracnet16_1": partial(DiracNet, 16, 1),
         "diracnet28_10": partial(DiracNet, 28, 10),
@@ -56,6 +58,8 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "lenet_300_100": LeNet300100,
         "mixer_s16": partial(Mixer, 512, 8, 16),
         "mlp": MLP,
+        "mnist_autoencoder": MnistAutoEncoder,
+        "mnist_cnn": MnistBaseline,
         "mobilenet_v1": MobileNetV1,
         "mobilenet_v2": MobileNetV2,
         "mobilenet_v3_large": partial(MobileNetV3, LARGE, 1280),
@@ -69,6 +73,7 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "resnet56": partial(ResNet, 9),
         "shufflenet_v2": ShuffleNetV2,
         "squeezenet": SqueezeNet,
+        "sum_network": SumNetwork,
         "unet": partial(UNet, 64),
         "vgg11": partial(VGG, VGG11, 4096),
         "vgg16": partial(VGG, VGG16, 4096),
@@ -78,7 +83,7 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "wrn28_10": partial(WideResNet, 28, 10),
     }
 )
-"""Networks by name. ``autoencoder`` and ``unet`` give images and no class scores: they are for ``edgeq export``."""
+"""Networks by name. ``autoencoder``, ``mnist_autoencoder`` and ``unet`` give images and no class scores."""
 
 SIGNALS = frozenset({"ds_cnn_1d"})
 """Those that take a signal (C, L) instead of an image (C, H, W)."""

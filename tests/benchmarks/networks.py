@@ -36,7 +36,8 @@ INPUTS = {
     **dict.fromkeys(("lenet5", "mlp", "resnet20", "wrn16_4", "wrn28_10"), SMALL),
 }
 LEFT_OUT = {  # more of the same blocks, or plain convolutions once they are folded
-    *("resnet32", "resnet44", "resnet56", "wrn16_1_bottleneck"),
+    *("resnet32", "resnet44", "resnet56", "wrn16_1_bottleneck", "mnist_cnn", "cifar_cnn"),
+    *("mnist_autoencoder", "sum_network"),
     *("diracnet16_1", "diracnet28_10", "diracnet28_5"),
 }
 COLUMNS = (
