@@ -109,7 +109,7 @@ def _coerce(hint: Any, value: Any, where: str, key: str) -> Any:
                 return _coerce(arg, value, where, key)
         wanted = ", ".join(_TOML_NAMES[kind] for kind in plain)
         raise RecipeError(f"bad value for {key}", where=where, got=repr(value), wanted=f"one of {wanted}")
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, list | tuple):
         return tuple(_coerce(get_args(hint)[0], item, where, f"{key}[{i}]") for i, item in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
         return {name: _coerce(get_args(hint)[1], item, where, f"{key}.{name}") for name, item in value.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import tomllib
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def method_from_option(text: str) -> Method:
     Raises:
         RecipeError: as for :func:`method_from_table`, or a part that is no ``key=value``.
     """
-    name, *parts = text.split(",")
+    name, *parts = re.split(r",(?![^\[]*\])", text)  # not at the commas of an array
     table: dict[str, Any] = {"method": name}
     for part in parts:
         key, sign, value = part.partition("=")
