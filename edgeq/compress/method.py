@@ -79,9 +79,11 @@ class Method:
     Attributes:
         epochs: of retraining after it; 0 for none.
         learning_rate: of the retraining, falling as a cosine; 0 takes a tenth of ``train.learning_rate``.
+        constrains: it leaves a Constraint, so that the layers it is about must stay.
     """
 
     name: ClassVar[str] = ""
+    constrains: ClassVar[bool] = False
 
     epochs: int = 4
     learning_rate: float = 0.0

@@ -28,6 +28,7 @@ class PruneMagnitude(Method):
     """
 
     name: ClassVar[str] = "prune-magnitude"
+    constrains: ClassVar[bool] = True
 
     sparsity: float = 0.0
     deviations: float = 0.0

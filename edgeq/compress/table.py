@@ -56,6 +56,24 @@ METHODS: dict[str, Row] = {
         "Han et al. 2016, arXiv:1510.00149",
         "each layer has at most 2^bits codes beside zero in every file",
     ),
+    "low-rank": Row(
+        "low_rank:LowRank",
+        "factors layers into thinner ones: two by SVD, three by Tucker-2; rank by energy, multiply-adds or accuracy",
+        "Kim et al. 2016, arXiv:1511.06530",
+        "full rank is the layer, less leaves out the tail of its singular values, multiply-adds keep to a budget",
+    ),
+    "spatial-separable": Row(
+        "spatial_separable:SpatialSeparable",
+        "makes N x N convolutions 1 x N and N x 1 with fewer channels between",
+        "Jaderberg et al. 2014, arXiv:1405.3866",
+        "full rank is the layer, and what is left out is the tail of its singular values",
+    ),
+    "depthwise-separable": Row(
+        "depthwise_separable:DepthwiseSeparable",
+        "makes N x N convolutions depthwise ones, with a multiplier, and 1x1 ones",
+        "Guo et al. 2018, arXiv:1808.05517",
+        "full rank is the layer, and each input channel has the best filters of their number",
+    ),
 }
 
 

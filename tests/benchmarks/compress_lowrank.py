@@ -1,0 +1,119 @@
+"""How far instructions fall with multiply-adds in low rank and separable networks, under QEMU, into docs.
+
+    python tests/benchmarks/compress_lowrank.py [NETWORK[:METHOD,key=value,...] ...]
+
+A network with random weights is compressed without training, exported, and one inference of it counted on both
+targets. Variants that are named are counted anew, the others kept as they are in lowrank-instructions.json; the table
+on the page is made from that file. The slope is the fall of the instructions over the fall of the multiply-adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from network_parity import randomize
+from record_result import machine
+
+import edgeq
+from edgeq.bench.artifact import BenchRequest
+from edgeq.compress import Context, method_from_option
+from edgeq.compress.count import count_model
+from edgeq.data import ImageData
+from edgeq.manifest import package_versions
+from edgeq.models import build_network
+from edgeq.recipe import Recipe
+
+DOCS = Path(__file__).parents[2] / "docs"
+RESULT = DOCS / "results" / "lowrank-instructions.json"
+PAGE = DOCS / "compress" / "low-rank.md"
+BEGIN, END = "<!-- instructions: begin -->", "<!-- instructions: end -->"
+SHAPE = (3, 32, 32)
+LANES = {"cortex-a75": "litert", "cortex-a7": "xnnpack"}
+VARIANTS = (
+    "resnet20",
+    *(f"resnet20:low-rank,macs={share}" for share in (0.7, 0.5, 0.33)),
+    *(f"resnet20:low-rank,macs={share},multiple=16" for share in (0.7, 0.5)),
+    *(f"resnet20:spatial-separable,macs={share}" for share in (0.7, 0.5, 0.33)),
+    *(f"resnet20:spatial-separable,macs={share},multiple=16" for share in (0.7, 0.5)),
+    *(f"resnet20:depthwise-separable,multiplier={count}" for count in (1, 2, 4)),
+    "wrn16_4",
+    *(f"wrn16_4:{method},macs={share}" for method in ("low-rank", "spatial-separable") for share in (0.5, 0.25)),
+    *(f"wrn16_4:depthwise-separable,multiplier={count}" for count in (1, 4)),
+)
+
+
+def measure(variant: str) -> dict[str, Any]:
+    """Multiply-adds, bytes, and instructions by target."""
+    network, _, method = variant.partition(":")
+    model = build_network(network, num_classes=10, input_shape=SHAPE, seed=0)
+    randomize(model, SHAPE)
+    model = copy.deepcopy(model).eval()
+    images = torch.randint(0, 256, (8, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    if method:
+        labels = torch.zeros(8, dtype=torch.int64)
+        data = ImageData("noise", images, labels, images, labels, tuple("0123456789"))
+        method_from_option(method).apply(model, Context(data, Recipe()))
+    samples = ((images.float() - 128) / 128).numpy()
+    found: dict[str, Any] = count_model(model, SHAPE)
+    with tempfile.TemporaryDirectory(prefix="edgeq-lowrank-") as folder:
+        edgeq.export(model, SHAPE, samples, folder)
+        file = Path(folder) / "model.tflite"
+        found["bytes"] = file.stat().st_size
+        found["instructions"] = {}
+        for target, lane in LANES.items():
+            result = edgeq.bench(file, target, BenchRequest(operations=False, lanes=(lane,)))
+            found["instructions"][target] = result.emulations[0].lanes[0].counts.total
+    return found
+
+
+def table(variants: dict[str, dict[str, Any]]) -> str:
+    """The Markdown table."""
+    heads = ["variant", "multiply-adds", "`.tflite`"]
+    heads += [text for target in LANES for text in (target, "slope")]
+    rows = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for name, found in variants.items():
+        network, _, method = name.partition(":")
+        plain = variants[network]
+        macs = found["macs"] / plain["macs"]
+        cells = [f"`{method}`" if method else f"{network}, plain", f"{macs:.3f}", f"{found['bytes']:,} B"]
+        for target in LANES:
+            ratio = found["instructions"][target] / plain["instructions"][target]
+            cells += [f"{ratio:.3f}", f"{(1 - ratio) / (1 - macs):.2f}" if macs < 1 else ""]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def write_page(variants: dict[str, dict[str, Any]]) -> None:
+    """Put the table between its marks."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(variants)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", nargs="*", metavar="VARIANT")
+    names = parser.parse_args().variants or VARIANTS
+    known = json.loads(RESULT.read_text())["variants"] if RESULT.exists() else {}
+    for name in names:
+        known[name] = measure(name)
+        print(name, known[name], flush=True)
+        variants = {key: known[key] for key in VARIANTS if key in known}
+        versions = {key: value for key, value in package_versions().items() if key != "edgeq"}
+        command = "python tests/benchmarks/compress_lowrank.py"
+        content = {"command": command, "machine": machine(), "versions": versions, "variants": variants}
+        RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if PAGE.exists():
+        write_page(variants)
+
+
+if __name__ == "__main__":
+    main()
