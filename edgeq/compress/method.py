@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ class Method:
     Attributes:
         epochs: of retraining after it; 0 for none.
         learning_rate: of the retraining, falling as a cosine; 0 takes a tenth of ``train.learning_rate``.
-        constrains: it leaves a Constraint, so that the layers it is about must stay.
+        constrains: it leaves a Constraint, so that no later method may replace its layers or tie its weights.
     """
 
     name: ClassVar[str] = ""
@@ -128,6 +129,12 @@ class Method:
         """Raise a RecipeError naming the key unless its value fits."""
         if not fits:
             raise RecipeError("out of range", where=f"compress {cls.name}: {key}", got=value, wanted=wanted)
+
+    def check_first(self, recipe: Recipe, why: str) -> None:
+        """Raise a RecipeError where a method before this one keeps weights as they are."""
+        for method in itertools.takewhile(lambda method: method is not self, recipe.compress):
+            if method.constrains:
+                raise self.refuse(f"after {method.name}: {why}", f"put {self.name} before {method.name}")
 
     def refuse(self, why: str, remedy: str) -> RecipeError:
         """The error for a combination that makes no sense."""

@@ -39,7 +39,8 @@ class RankMethod(Method):
             retraining.
         each: ``macs`` is a share of each layer's multiply-adds instead.
         images: how many ``tolerance`` looks at.
-        multiple: ranks are rounded up to it: kernels compute several channels at a time.
+        multiple: ranks are rounded up to it; 0 for as many channels as the target's kernels compute at a time: 16
+            where it has dot products, else 8.
         skip: layers left alone, by pattern over their names.
     """
 
@@ -48,7 +49,7 @@ class RankMethod(Method):
     tolerance: float = 0.0
     each: bool = False
     images: int = 1000
-    multiple: int = 8
+    multiple: int = 0
     skip: tuple[str, ...] = ()
 
     rules: ClassVar[tuple[str, ...]] = ("energy", "macs", "tolerance")
@@ -61,14 +62,10 @@ class RankMethod(Method):
         self.require(len(given) == 1, self.rules[0], " and ".join(given) or "none", f"one of {', '.join(self.rules)}")
         self.require(bool(self.macs) or not self.each, "each", self.each, "macs beside it")
         self.require(self.images >= 1, "images", self.images, "1 or more")
-        self.require(1 <= self.multiple <= 1024, "multiple", self.multiple, "1 to 1024")
+        self.require(0 <= self.multiple <= 1024, "multiple", self.multiple, "0 to 1024")
 
     def check(self, recipe: Recipe) -> None:
-        for method in recipe.compress[: recipe.compress.index(self)]:
-            if method.constrains:
-                raise self.refuse(
-                    f"the weights that {method.name} keeps would be gone", f"put {self.name} before {method.name}"
-                )
+        self.check_first(recipe, "the weights that it keeps would be gone")
 
     def apply(self, model: nn.Module, context: Context) -> None:
         candidates = self._candidates(model, context)
@@ -116,46 +113,56 @@ class RankMethod(Method):
     def _choose(self, model: nn.Module, candidates: Sequence[Replacement[Any]], context: Context) -> Choice:
         from edgeq.compress.ranks import keeping, smallest_share
 
+        multiple = self.multiple or _channels_at_a_time(context.recipe)
+
+        def choice_at(share: float) -> Choice:
+            return keeping(candidates, share, multiple)
+
         if self.energy:
-            return keeping(candidates, self.energy, self.multiple)
-        if self.macs and self.each:
-            found: Choice = {}
-            for item in candidates:
-                found |= self._within([item], item.macs_now * self.macs) or {}
-            return found
+            return choice_at(self.energy)
         if self.macs:
-            return self._within_network(model, candidates, context)
+            return self._within_budget(model, candidates, multiple, context)
         images, labels = context.images(self.images)
         least = _accuracy(model, images, labels) - self.tolerance
 
         def fits(share: float) -> bool:
-            choice = keeping(candidates, share, self.multiple)
-            return _accuracy(_exchanged(model, candidates, choice), images, labels) >= least
+            return _accuracy(_exchanged(model, candidates, choice_at(share)), images, labels) >= least
 
-        return keeping(candidates, smallest_share(fits, HALVINGS), self.multiple)
+        return choice_at(smallest_share(fits, HALVINGS))
 
-    def _within_network(self, model: nn.Module, candidates: Sequence[Replacement[Any]], context: Context) -> Choice:
+    def _within_budget(
+        self, model: nn.Module, candidates: Sequence[Replacement[Any]], multiple: int, context: Context
+    ) -> Choice:
         from edgeq.compress.count import count_model
-
-        total = count_model(model, context.data.input_shape)["macs"]
-        others = total - sum(item.macs_now for item in candidates)
-        found = self._within(candidates, total * self.macs - others)
-        if found is None:
-            least = (_cost(candidates, self._keeping(candidates, 0.0)) + others) / total
-            raise ModelError("no ranks are as small", where=f"compress {self.name}: macs", got=self.macs,
-                             wanted=f"{least:.3f} or more", remedy="skip fewer layers, or lower multiple")  # fmt: skip
-        return found
-
-    def _within(self, candidates: Sequence[Replacement[Any]], budget: float) -> Choice | None:
-        from edgeq.compress.ranks import largest_share
-
-        share = largest_share(lambda share: _cost(candidates, self._keeping(candidates, share)), budget)
-        return None if share is None else self._keeping(candidates, share)
-
-    def _keeping(self, candidates: Sequence[Replacement[Any]], share: float) -> Choice:
         from edgeq.compress.ranks import keeping
 
-        return keeping(candidates, share, self.multiple)
+        if self.each:
+            found: Choice = {}
+            for item in candidates:
+                found |= _within([item], multiple, item.macs_now * self.macs) or {}
+            return found
+        total = count_model(model, context.data.input_shape)["macs"]
+        others = total - sum(item.macs_now for item in candidates)
+        fitting = _within(candidates, multiple, total * self.macs - others)
+        if fitting is None:
+            least = (_cost(candidates, keeping(candidates, 0.0, multiple)) + others) / total
+            raise ModelError("no ranks are as small", where=f"compress {self.name}: macs", got=self.macs,
+                             wanted=f"{least:.3f} or more", remedy="skip fewer layers, or lower multiple")  # fmt: skip
+        return fitting
+
+
+def _channels_at_a_time(recipe: Recipe) -> int:
+    """Of XNNPACK's int8 kernels: 4x16c4 or so with SDOT, 4x8 or so without."""
+    from edgeq.targets import load_target
+
+    return 16 if "dotprod" in load_target(recipe.target).features else 8
+
+
+def _within(candidates: Sequence[Replacement[Any]], multiple: int, budget: float) -> Choice | None:
+    from edgeq.compress.ranks import keeping, largest_share
+
+    share = largest_share(lambda share: _cost(candidates, keeping(candidates, share, multiple)), budget)
+    return None if share is None else keeping(candidates, share, multiple)
 
 
 def _is_dense(layer: nn.Conv2d | nn.Linear) -> bool:

@@ -74,6 +74,12 @@ METHODS: dict[str, Row] = {
         "Guo et al. 2018, arXiv:1808.05517",
         "full rank is the layer, and each input channel has the best filters of their number",
     ),
+    "symmetric": Row(
+        "symmetric:Symmetric",
+        "ties weights that are mirrored to each other, over channels or in the kernel, in two, four or eight ways",
+        "Hu, Zagoruyko and Komodakis 2018, arXiv:1812.11027",
+        "tied codes are equal in every file",
+    ),
 }
 
 

@@ -38,15 +38,15 @@ PAGE = DOCS / "compress" / "low-rank.md"
 BEGIN, END = "<!-- instructions: begin -->", "<!-- instructions: end -->"
 SHAPE = (3, 32, 32)
 LANES = {"cortex-a75": "litert", "cortex-a7": "xnnpack"}
+SEPARABLE = ("low-rank", "spatial-separable")
 VARIANTS = (
     "resnet20",
-    *(f"resnet20:low-rank,macs={share}" for share in (0.7, 0.5, 0.33)),
-    *(f"resnet20:low-rank,macs={share},multiple=16" for share in (0.7, 0.5)),
-    *(f"resnet20:spatial-separable,macs={share}" for share in (0.7, 0.5, 0.33)),
-    *(f"resnet20:spatial-separable,macs={share},multiple=16" for share in (0.7, 0.5)),
+    *(f"resnet20:{method},macs={share},multiple=8" for method in SEPARABLE for share in (0.7, 0.5, 0.33)),
+    *(f"resnet20:{method},macs={share},multiple=16" for method in SEPARABLE for share in (0.7, 0.6)),
     *(f"resnet20:depthwise-separable,multiplier={count}" for count in (1, 2, 4)),
     "wrn16_4",
-    *(f"wrn16_4:{method},macs={share}" for method in ("low-rank", "spatial-separable") for share in (0.5, 0.25)),
+    *(f"wrn16_4:{method},macs={share},multiple=8" for method in SEPARABLE for share in (0.5, 0.25)),
+    *(f"wrn16_4:{method},macs=0.5,multiple=16" for method in SEPARABLE),
     *(f"wrn16_4:depthwise-separable,multiplier={count}" for count in (1, 4)),
 )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.compress.symmetry import is_symmetric
 from edgeq.grid import QuantizedWeight
 
 __all__ = ["CASES", "PAGES", "Case"]
@@ -54,6 +55,10 @@ class Case:
         return table | {"compress": [{"method": self.method, "epochs": 1, **self.options}]} | self.recipe
 
 
+def _channels(codes: Codes, name: str) -> int:
+    return int(codes[name].codes.shape[0])
+
+
 def _zeros(weight: QuantizedWeight) -> float:
     return float(np.mean(weight.codes == 0))
 
@@ -69,6 +74,9 @@ def _has_identity(weight: QuantizedWeight) -> bool:
         return True
     size = np.abs(weight.codes.astype(np.int16))
     return bool(np.diagonal(size[:, :, 1, 1]).mean() > 10 * size.mean())
+
+
+LENET5_MACS = 651_720
 
 
 CASES = [
@@ -93,4 +101,43 @@ CASES = [
         {"bits": 2, "layer_bits": ["conv*=3"], "start": "density"},
     ),
     Case("fold-dirac", lambda codes, entry: all(map(_has_identity, codes.values()))),
+    Case(
+        "low-rank",
+        lambda codes, entry: (
+            entry["macs"] <= 0.8 * LENET5_MACS and _channels(codes, "conv2.0") % 4 == 0 and "conv2" not in codes
+        ),
+    ),
+    Case(
+        "low-rank",
+        lambda codes, entry: entry["macs"] < LENET5_MACS and entry["replaced"] >= 1,
+        {"tolerance": 5.0, "images": 200, "multiple": 4},
+    ),
+    Case(
+        "spatial-separable",
+        lambda codes, entry: entry["macs"] <= 0.7 * LENET5_MACS and codes["conv2.0"].codes.shape[2:] == (1, 5),
+    ),
+    Case(
+        "spatial-separable",
+        lambda codes, entry: codes["conv2.2"].codes.shape[2:] == (5, 1),
+        {"energy": 0.6, "relu": True, "multiple": 4},
+    ),
+    Case(
+        "depthwise-separable",
+        lambda codes, entry: codes["conv1.0"].codes.shape == (6, 1, 5, 5) and codes["conv2.1"].codes.shape[1] == 12,
+    ),
+    Case(
+        "symmetric",
+        lambda codes, entry: (
+            entry["symmetric_layers"] == 4
+            and all(is_symmetric(codes[f"blocks.{number}.0"].codes) for number in (1, 3, 5, 7))
+        ),
+    ),
+    Case(
+        "symmetric",
+        lambda codes, entry: all(
+            is_symmetric(codes[name].codes, "triangles", 8, "spatial") for name in ("conv1", "conv2", "conv3")
+        ),
+        {"form": "triangles", "ways": 8, "axes": "spatial"},
+        {"bits": 8, "method": "straight-through"},
+    ),
 ]
