@@ -17,17 +17,15 @@ from typing import Any, Final, Literal
 
 from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.display.summary import Result, Summary, table
-from edgeq.recipe import DataRecipe, QuantizeRecipe, Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.reproduce.protocol import BATCH_SIZE, paper_runs
 from edgeq.reproduce.seeds import accuracy, distance, figures, mean_text, nulls
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["PAPER_DEFAULT", "SETTINGS", "Setting", "Table2", "Table2Row", "reproduce_table2", "table2_runs"]
 
-BATCH_SIZE: Final = 256
-RAISES: Final = 10
 CHANCE_MARGIN: Final = 15.0  # points above guessing that count as collapsed
 PAPER_DEFAULT: Final = 84.72
-AS_TRAINED: Final = QuantizeRecipe(batch_norm_images=0)  # the paper rounds and changes nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +163,10 @@ def table2_runs(recipe: Recipe, epochs: int, seeds: Sequence[int]) -> list[Run]:
         epochs: of each run; the paper has 100.
         seeds: of the repetitions.
     """
-    train = dataclasses.replace(recipe.train, epochs=epochs, batch_size=BATCH_SIZE)
-    runs = []
-    for seed in seeds:
-        base = dataclasses.replace(recipe, train=train, seed=seed, quantize=AS_TRAINED)
-        runs.append(Run(f"default-seed{seed}", dataclasses.replace(base, bits=8, method="post-training")))
-        for setting in SETTINGS:
-            regularizer = RegularizerRecipe(
-                form="loss",
-                amplitude=setting.amplitude,
-                schedule=setting.schedule,
-                factor=2.0,
-                every=math.ceil(epochs / (RAISES + 1)),
-            )
-            cell = dataclasses.replace(base, bits=setting.bits, method="periodic", regularizer=regularizer)
-            runs.append(Run(f"{setting.name}-seed{seed}", cell))
-    return runs
+    cells = {cell.name: (cell.bits, RegularizerRecipe(schedule=cell.schedule, amplitude=cell.amplitude))
+             for cell in SETTINGS}  # fmt: skip
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=BATCH_SIZE))
+    return paper_runs(recipe, epochs, seeds, cells)
 
 
 def reproduce_table2(

@@ -17,8 +17,8 @@ from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.display.summary import Result, Summary, table
 from edgeq.grid import Function
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.reproduce.protocol import BATCH_SIZE, paper_runs
 from edgeq.reproduce.seeds import accuracy, figures, mean_text, nulls
-from edgeq.reproduce.table2 import AS_TRAINED, BATCH_SIZE, RAISES
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["CELLS", "PAPER_TOP1", "PAPER_TOP5", "Cell", "Table3", "Table3Row", "reproduce_table3", "table3_runs"]
@@ -116,22 +116,9 @@ def table3_runs(recipe: Recipe, epochs: int, seeds: Sequence[int]) -> list[Run]:
         epochs: of each run; the paper has 90.
         seeds: of the repetitions.
     """
-    train = dataclasses.replace(recipe.train, epochs=epochs)
-    runs = []
-    for seed in seeds:
-        base = dataclasses.replace(recipe, train=train, seed=seed, bits=BITS, quantize=AS_TRAINED)
-        runs.append(Run(f"default-seed{seed}", dataclasses.replace(base, method="post-training")))
-        for cell in CELLS:
-            regularizer = RegularizerRecipe(
-                function=cell.function,
-                form="loss",
-                amplitude=cell.amplitude,
-                schedule="dynamic",
-                factor=2.0,
-                every=math.ceil(epochs / (RAISES + 1)),
-            )
-            runs.append(Run(f"{cell.name}-seed{seed}", dataclasses.replace(base, regularizer=regularizer)))
-    return runs
+    cells = {cell.name: (BITS, RegularizerRecipe(function=cell.function, schedule="dynamic", amplitude=cell.amplitude))
+             for cell in CELLS}  # fmt: skip
+    return paper_runs(recipe, epochs, seeds, cells)
 
 
 def reproduce_table3(

@@ -1,0 +1,40 @@
+"""What the runs of Tables 2 and 3 share: the term in the loss, from scratch, and a network without it beside."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from edgeq.recipe import QuantizeRecipe, Recipe, RegularizerRecipe
+from edgeq.sweep import Run
+
+__all__ = ["BATCH_SIZE", "paper_runs"]
+
+BATCH_SIZE: Final = 256
+RAISES: Final = 10
+AS_TRAINED: Final = QuantizeRecipe(batch_norm_images=0)  # the paper rounds and changes nothing else
+
+
+def paper_runs(
+    recipe: Recipe, epochs: int, seeds: Sequence[int], cells: Mapping[str, tuple[int, RegularizerRecipe]]
+) -> list[Run]:
+    """A run without the term and one a cell, for each seed.
+
+    Args:
+        recipe: network, data, device and batches.
+        epochs: of each run; a dynamic amplitude doubles ten times in them, at equal intervals.
+        seeds: of the repetitions.
+        cells: by name, the bits and the function, schedule and amplitude of the term.
+    """
+    train, every = dataclasses.replace(recipe.train, epochs=epochs), math.ceil(epochs / (RAISES + 1))
+    runs = []
+    for seed in seeds:
+        base = dataclasses.replace(recipe, train=train, seed=seed, bits=8, quantize=AS_TRAINED)
+        runs.append(Run(f"default-seed{seed}", dataclasses.replace(base, method="post-training")))
+        for name, (bits, term) in cells.items():
+            regularizer = dataclasses.replace(term, form="loss", factor=2.0, every=every)
+            cell = dataclasses.replace(base, bits=bits, method="periodic", regularizer=regularizer)
+            runs.append(Run(f"{name}-seed{seed}", cell))
+    return runs
