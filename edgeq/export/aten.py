@@ -176,10 +176,7 @@ def _convolution(
     dilation: Any = (1,),
     groups: int = 1,
 ) -> ir.Value:
-    kernel = _shape(weight)[2:]
-    strides, pads, dilations = (_spread(item, len(kernel)) for item in (stride, padding, dilation))
-    attributes = {"strides": strides, "pads": pads * 2, "dilations": dilations, "group": groups, "kernel_shape": kernel}
-    return t.emit(node, "Conv", [x, weight, bias] if bias is not None else [x, weight], **attributes)
+    return t.emit(node, "Conv", _present(x, weight, bias), **_filters(weight, stride, padding, dilation, groups))
 
 
 def _transposed(
@@ -194,13 +191,19 @@ def _transposed(
     groups: int = 1,
     dilation: Any = (1,),
 ) -> ir.Value:
+    filters = _filters(weight, stride, padding, dilation, groups)
+    extra = _spread(output_padding, len(filters["kernel_shape"]))
+    return t.emit(node, "ConvTranspose", _present(x, weight, bias), output_padding=extra, **filters)
+
+
+def _filters(weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
     kernel = _shape(weight)[2:]
-    strides, pads, extra, dilations = (
-        _spread(item, len(kernel)) for item in (stride, padding, output_padding, dilation)
-    )
-    attributes = {"strides": strides, "pads": pads * 2, "dilations": dilations, "group": groups, "kernel_shape": kernel}
-    inputs = [x, weight, bias] if bias is not None else [x, weight]
-    return t.emit(node, "ConvTranspose", inputs, output_padding=extra, **attributes)
+    strides, pads, dilations = (_spread(item, len(kernel)) for item in (stride, padding, dilation))
+    return {"strides": strides, "pads": pads * 2, "dilations": dilations, "group": groups, "kernel_shape": kernel}
+
+
+def _present(*inputs: Any) -> list[Any]:
+    return [item for item in inputs if item is not None]
 
 
 def _batch_norm(t: _Translation, node: Any, x: Any, *arguments: Any) -> ir.Value:
