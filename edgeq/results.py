@@ -54,7 +54,15 @@ class _Artifact(_Folder):
 
 
 @dataclass(frozen=True, slots=True)
-class BuildResult(_Artifact):
+class _Training(_Folder):
+    @property
+    def checkpoint(self) -> Path:
+        """The float weights before the snap."""
+        return self.out / "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult(_Artifact, _Training):
     """A finished build.
 
     Attributes:
@@ -102,7 +110,7 @@ class BuildResult(_Artifact):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingResult(_Folder):
+class TrainingResult(_Training):
     """A network trained onto its grid.
 
     Attributes:
@@ -114,11 +122,6 @@ class TrainingResult(_Folder):
     def accuracy(self) -> dict[str, float]:
         """``float`` (as trained) and ``snapped`` (on its grid), in percent of the test images."""
         return {name: self.manifest["accuracy"][name] for name in ("float", "snapped")}
-
-    @property
-    def checkpoint(self) -> Path:
-        """The float weights."""
-        return self.out / "checkpoint.safetensors"
 
     def summary(self) -> Summary:
         accuracy = self.accuracy
