@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 from edgeq.models.layers import conv_norm, initialise
 
-__all__ = ["InvertedResidual", "MobileNetV2"]
+__all__ = ["InvertedResidual", "InvertedResidualNet", "MobileNetV2"]
 
 # Of each stage: expansion, output channels, blocks, stride of the first.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -31,29 +33,24 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class MobileNetV2(nn.Module):
-    """A 3x3 convolution, stages of inverted residuals, a 1x1 convolution, width 1.0. Weights have torchvision's names.
+class InvertedResidualNet(nn.Module):
+    """A 3x3 convolution, stages of inverted residuals, a 1x1 convolution. Weights have torchvision's names.
 
     Args:
         num_classes: length of the output.
-        input_shape: (C, H, W), 224x224 in the paper; any size.
-        stages: (expansion, output channels, blocks, stride of the first) each.
+        channels: of the input.
+        stages: (expansion, kernel, output channels, blocks, stride of the first) each.
 
     Takes float [N, C, H, W], gives logits [N, num_classes].
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        input_shape: tuple[int, int, int],
-        stages: tuple[tuple[int, int, int, int], ...] = STAGES,
-    ) -> None:
+    def __init__(self, num_classes: int, channels: int, stages: Iterable[tuple[int, int, int, int, int]]) -> None:
         super().__init__()
-        layers: list[nn.Module] = [conv_norm(input_shape[0], 32, 3, 2, activation=nn.ReLU6)]
+        layers: list[nn.Module] = [conv_norm(channels, 32, 3, 2, activation=nn.ReLU6)]
         channels = 32
-        for expansion, out_channels, blocks, stride in stages:
+        for expansion, kernel, out_channels, blocks, stride in stages:
             for index in range(blocks):
-                layers.append(InvertedResidual(channels, out_channels, expansion, 1 if index else stride))
+                layers.append(InvertedResidual(channels, out_channels, expansion, 1 if index else stride, kernel))
                 channels = out_channels
         layers.append(conv_norm(channels, 1280, activation=nn.ReLU6))
         self.features = nn.Sequential(*layers)
@@ -63,3 +60,21 @@ class MobileNetV2(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.classifier(self.features(x).mean((2, 3)))
         return logits
+
+
+class MobileNetV2(InvertedResidualNet):
+    """Inverted residuals of 3x3 kernels, width 1.0.
+
+    Args:
+        num_classes: length of the output.
+        input_shape: (C, H, W), 224x224 in the paper; any size.
+        stages: (expansion, output channels, blocks, stride of the first) each.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_shape: tuple[int, int, int],
+        stages: tuple[tuple[int, int, int, int], ...] = STAGES,
+    ) -> None:
+        super().__init__(num_classes, input_shape[0], [(stage[0], 3, *stage[1:]) for stage in stages])
