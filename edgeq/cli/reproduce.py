@@ -148,3 +148,26 @@ def methods_command(
     with showing_progress(verbosity(quiet, verbose)) as progress:
         comparison = compare_methods(data, out, seeds=seeds, progress=progress, **options)
     print_result(comparison, as_json=as_json)
+
+
+@command.command("few-bits", epilog="Example: edgeq reproduce few-bits --data cifar10.tar.xz --epochs 100 --jobs 2")
+@click.option("--data", default="digits", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits].")
+@click.option("--model", default="resnet20", metavar="NAME", help="The network [resnet20].")
+@click.option("--epochs", type=click.IntRange(1), default=100, help="Of the training without a grid [100].")
+@click.option("--fine-tuning-epochs", type=click.IntRange(1), default=8, help="Of each training after it [8].")
+@click.option("--batch-size", type=click.IntRange(2), default=128, help="Images a step [128].")
+@click.option("--cutout", type=click.IntRange(0), default=0, help="Blank a square of each training image [0].")
+@sweep_options("out/few-bits", seeds=(0, 1), units="Builds")
+def few_bits_command(
+    seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> None:
+    """One and two bits by every method of the literature and by a pull, at equal epochs.
+
+    All start from the same network without a grid; accuracies are through the TFLite file. Called again with the same
+    --out it goes on where it stopped.
+    """
+    from edgeq.reproduce import compare_few_bits
+
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        comparison = compare_few_bits(data, out, seeds=seeds, progress=progress, **options)
+    print_result(comparison, as_json=as_json)

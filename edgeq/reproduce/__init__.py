@@ -6,6 +6,7 @@ Source: Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantizat
 from __future__ import annotations
 
 from edgeq.reproduce.comparison import Claim, Comparison, ComparisonRow, StorageRow
+from edgeq.reproduce.few_bits import FewBits, compare_few_bits
 from edgeq.reproduce.figures import Figures, reproduce_figures
 from edgeq.reproduce.methods import compare_methods
 from edgeq.reproduce.table1 import PeakRow, Table1, Table1Row, reproduce_table1
@@ -17,6 +18,7 @@ __all__ = [
     "Claim",
     "Comparison",
     "ComparisonRow",
+    "FewBits",
     "Figures",
     "PeakRow",
     "Setting",
@@ -27,6 +29,7 @@ __all__ = [
     "Table2Row",
     "Table3",
     "Table3Row",
+    "compare_few_bits",
     "compare_methods",
     "reproduce_figures",
     "reproduce_table1",
