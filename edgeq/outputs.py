@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from edgeq.train import TrainResult
     from edgeq.verify import Verification
 
-__all__ = ["OUTPUTS", "build_manifest", "manifest_head", "write_artifact", "write_curves", "write_report"]
+__all__ = ["OUTPUTS", "build_manifest", "copy_files", "manifest_head", "write_artifact", "write_curves", "write_report"]
 
 OUTPUTS = (
     "model.tflite",
@@ -40,6 +41,13 @@ def write_artifact(artifact: Artifact, data: ImageData, recipe: Recipe, folder: 
     (folder / "model.onnx").write_bytes(artifact.onnx_bytes)
     (folder / "labels.txt").write_bytes(labels_text(data.classes))
     (folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy the files of a finished build, but for its subfolders."""
+    for path in source.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
 
 
 def build_manifest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from edgeq.calibrate import load_calibration
 from edgeq.errors import ExportError, RecipeError
 from edgeq.grid import QuantizedWeight
 from edgeq.manifest import artifact_entries, layer_entries, write_manifest
-from edgeq.outputs import OUTPUTS, build_manifest, manifest_head, write_artifact, write_curves, write_report
+from edgeq.outputs import OUTPUTS, build_manifest, copy_files, manifest_head, write_artifact, write_curves, write_report
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe, recipe_to_toml
 from edgeq.results import BuildResult
@@ -77,22 +78,68 @@ def build(
             model, recipe = _make_model(recipe, data, progress)
         with clock.stage("train", "Training"):
             training, compressed = _train(model, data, recipe, work, resume, progress)
-        with clock.stage("snap", "Snap to the grid"):
-            trained, logits = _snap(model, data, training, recipe, work.folder, progress)
-        with clock.stage("export", "Export"):
-            artifact = _export(model, data, trained, recipe, logits["snapped"], progress)
-            write_artifact(artifact, data, recipe, work.folder)
-        with clock.stage("verify", "Verify"):
-            found = _verify(artifact, trained, data, logits, recipe, progress)
-        with clock.stage("report", "Report"):
-            manifest = build_manifest(recipe, data, trained, found, training, work.folder, compressed)
-            manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
-            others = _write_android(work.folder) if android else []
-            write_report(manifest, data, found, training, command, work.folder, others)
-        manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
-        write_manifest(work.folder / "manifest.json", manifest)
+        made = _Made(model, data, training, compressed, command)
+        manifest, found, notes = _finish(made, recipe, work.folder, clock, android=android)
+        if training.widths:
+            notes += _other_widths(made, recipe, work.folder, manifest, progress)
         work.commit()
-    return BuildResult(out, manifest, found, artifact.notes)
+    return BuildResult(out, manifest, found, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What the first half of a build has made."""
+
+    model: nn.Module
+    data: ImageData
+    training: TrainResult
+    compressed: list[dict[str, Any]]
+    command: str
+
+
+def _finish(
+    made: _Made, recipe: Recipe, folder: Path, clock: StageClock, *, android: bool
+) -> tuple[dict[str, Any], Verification, tuple[str, ...]]:
+    """From a trained network to a whole output folder: its manifest, what was compared, and notes."""
+    model, data, training, progress = made.model, made.data, made.training, clock.progress
+    with clock.stage("snap", "Snap to the grid"):
+        trained, logits = _snap(model, data, training, recipe, folder, progress)
+    with clock.stage("export", "Export"):
+        artifact = _export(model, data, trained, recipe, logits["snapped"], progress)
+        write_artifact(artifact, data, recipe, folder)
+    with clock.stage("verify", "Verify"):
+        found = _verify(artifact, trained, data, logits, recipe, progress)
+    with clock.stage("report", "Report"):
+        manifest = build_manifest(recipe, data, trained, found, training, folder, made.compressed)
+        manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
+        others = _write_android(folder) if android else []
+        write_report(manifest, data, found, training, made.command, folder, others)
+    manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
+    write_manifest(folder / "manifest.json", manifest)
+    return manifest, found, artifact.notes
+
+
+def _other_widths(
+    made: _Made, recipe: Recipe, folder: Path, manifest: dict[str, Any], progress: Progress
+) -> tuple[str, ...]:
+    """A whole folder at each width of a bit-progressive training, and what the manifest says of them; notes."""
+    notes: tuple[str, ...] = ()
+    entries = []
+    for width in made.training.widths:
+        there, found = folder / f"{width.bits}bit", manifest
+        there.mkdir()
+        if width.bits == recipe.bits:
+            copy_files(folder, there)
+        else:
+            progress.note(f"{width.bits} bits")
+            made.model.load_state_dict(width.state)
+            own = dataclasses.replace(made, training=dataclasses.replace(made.training, scales=width.scales))
+            found, _, more = _finish(own, recipe.at_width(width.bits), there, StageClock(progress), android=False)
+            notes += more
+        entries.append({"bits": width.bits, "path": there.name, "tflite": found["accuracy"]["tflite"]})
+    manifest["widths"] = entries
+    write_manifest(folder / "manifest.json", manifest)
+    return notes
 
 
 def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
@@ -321,6 +368,9 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         The manifest written to ``out``.
     """
     _check_model(recipe)
+    if widths := list(recipe.rounding.widths):
+        remedy = "use edgeq build, which leaves an artifact of each"
+        raise RecipeError("a training alone leaves one width", where="rounding.widths", got=widths, remedy=remedy)
     clock = StageClock(progress or Silent())
     with open_workspace(out, resume=resume) as work:
         with clock.stage("data", "Data"):

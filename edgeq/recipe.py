@@ -240,8 +240,8 @@ class Recipe:
         bits: bits a weight; left out, 8, or what the method has.
         method: how weights come to rest on the grid: ``periodic`` (the term of ``regularizer``), ``straight-through``
             (the forward pass computes with rounded weights, their step is learned: LSQ), ``post-training`` (not before
-            the snap), or a method of one and two bits: ``binary-connect``, ``bnn``, ``bwn``, ``xnor-net``, ``dorefa``,
-            ``twn``, ``ttq``.
+            the snap), ``bit-progressive`` (one set of weights for all of ``rounding.widths``), or a method of one and
+            two bits: ``binary-connect``, ``bnn``, ``bwn``, ``xnor-net``, ``dorefa``, ``twn``, ``ttq``.
         seed: of initial weights, order, augmentation and calibration samples.
         data, train, regularizer, rounding, quantize: the parts.
         layers: another mode or other bits for layers, by patterns over their names: a mode, bits, or a table of
@@ -257,6 +257,7 @@ class Recipe:
         "periodic",
         "straight-through",
         "post-training",
+        "bit-progressive",
         "binary-connect",
         "bnn",
         "bwn",
@@ -296,12 +297,17 @@ class Recipe:
         """Bits and function that follow from the method, and what does not go with it."""
         row = METHODS.get(self.method)
         if self.bits is None:
-            object.__setattr__(self, "bits", row.bits[0] if row else 8)
+            object.__setattr__(self, "bits", row.bits[0] if row else min(self.rounding.widths, default=8))
         self.rounding.check(self.method, self.bits, self.quantize.mode)
         if row is not None:
             require(not self.regularizer.stages, "regularizer.stages", list(self.regularizer.stages),
                     f"left out beside method = {self.method}, which has no term")  # fmt: skip
             object.__setattr__(self, "regularizer", dataclasses.replace(self.regularizer, function=row.function))
+
+    def at_width(self, bits: int) -> Recipe:
+        """The recipe of a bit-progressive build at another of its widths."""
+        packed = self.quantize.packed and bits <= 4
+        return dataclasses.replace(self, bits=bits, quantize=dataclasses.replace(self.quantize, packed=packed))
 
     @property
     def ends(self) -> int:

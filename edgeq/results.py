@@ -104,6 +104,10 @@ class BuildResult(_Artifact, _Training):
             f"snap      weights were {distance:.3f} steps from the grid on average",
             f"files     {self.out}/model.tflite, model.onnx, report.html, manifest.json",
         ]
+        for width in self.manifest.get("widths", ()):
+            lines.append(
+                f"{width['bits']} bits    {width['tflite']:.2f} % through {self.out}/{width['path']}/model.tflite"
+            )
         if any(path.startswith("android/") for path in sizes):
             lines.append(f"android   {self.out}/android, to open in Android Studio")
         return (table(title, ["", "accuracy", "size"], rows, right={1, 2}), *lines)

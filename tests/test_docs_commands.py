@@ -38,8 +38,8 @@ PARSED_ONLY = {
     r"edgeq (bench|peak) .*--via (ssh|adb)": "needs a board; tests/bench runs it over a real sshd and adb",
     r"edgeq (bench|peak) ": "counts under QEMU or times this machine; CI has `make bench-qemu`, tests/bench the parts",
     r"edgeq report .*--bench": "wants the JSON of a bench; tests/report has one",
-    r"edgeq reproduce (table2|table3|methods)": "trains for hours; tests/reproduce and test_sweep.py have the parts",
-    r"edgeq build --method (binary-connect|bnn|bwn|xnor-net|dorefa|twn|ttq)": "tests/rounding/test_rounding_pages.py",
+    r"edgeq reproduce (table2|table3|methods|few-bits)": "trains for hours; tests/reproduce has the parts",
+    r"edgeq build --method (bit-pro|binary-|bnn|bwn|xnor-|dorefa|twn|ttq)": "tests/rounding/test_rounding_pages.py",
     r"edgeq build .*imagenet": "wants ImageNet; tests/data has small folders on disk",
     r"edgeq build .*cifar10": "trains for an hour; `make cifar10` is the same line",
 }

@@ -48,6 +48,7 @@ FIELDS = {
     "scale": ("regularizer", "scale"),
     "ends": ("rounding", "ends"),
     "activation_bits": ("rounding", "activations"),
+    "widths": ("rounding", "widths"),
     "calibration": ("quantize", "calibration"),
     "mode": ("quantize", "mode"),
     "layers": ("layers",),
@@ -69,6 +70,13 @@ def _layers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
             "bits" if part.isdigit() else "mode": int(part) if part.isdigit() else part for part in parts
         }
     return layers or None
+
+
+def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    parts = (value or "").split(",")
+    if value is not None and not all(part.strip().isdigit() for part in parts):
+        raise click.BadParameter(f"{value!r} is not BITS,BITS,...")
+    return None if value is None else [int(part) for part in parts]
 
 
 def _compress(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[dict[str, Any]] | None:
@@ -117,7 +125,7 @@ _RECIPE_OPTIONS = [
     click.option("--bits", type=int, help="Bits a weight [8, or the method's]."),
     click.option(
         "--method",
-        type=click.Choice(["periodic", "straight-through", "post-training", *METHODS]),
+        type=click.Choice(["periodic", "straight-through", "post-training", "bit-progressive", *METHODS]),
         help="How weights come to rest on the grid [periodic].",
     ),
     click.option(
@@ -129,6 +137,12 @@ _RECIPE_OPTIONS = [
     ),
     click.option(
         "--ends", type=int, metavar="BITS", help="Bits of the first and last layer; 0: as others [by method]."
+    ),
+    click.option(
+        "--widths",
+        metavar="BITS,BITS,...",
+        callback=_widths,
+        help="Of bit-progressive: the numbers of bits, falling, each with an artifact.",
     ),
     click.option("--activation-bits", type=int, help="Bits of what layers read; 0 leaves 8 [by method]."),
     click.option("--target", metavar="NAME|FILE", shell_complete=complete_target, help="The device [cortex-a75]."),

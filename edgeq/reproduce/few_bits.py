@@ -1,6 +1,6 @@
 """One and two bits by every method of the literature and by the periodic term, at equal epochs and seeds.
 
-For each seed a network is trained without a grid; from its weights, once more for each method, over the same few epochs.
+For each seed a network is trained without a grid; from its weights, once more for each method, over the same epochs.
 Each method has the scaling of its paper and leaves first and last layers as that does; the periodic term is there both
 ways. Accuracies are through the TFLite file.
 """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 from edgeq.rounding.table import METHODS
 from edgeq.strict_toml import require
 
-__all__ = ["RoundingRecipe"]
+__all__ = ["PROGRESSIVE", "RoundingRecipe"]
+
+PROGRESSIVE = "bit-progressive"
+FLOAT_MODES = ("float16", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +26,22 @@ class RoundingRecipe:
         stochastic: ``binary-connect`` draws signs while it trains.
         threshold: below which a weight becomes 0: ``twn`` in means of ``|w|``, left out 0.7; ``ttq`` in ``max|w|``,
             left out 0.05.
+        widths: of ``bit-progressive``: the numbers of bits, falling, each with an artifact of its own.
     """
 
     ends: int | None = None
     activations: int | None = None
     stochastic: bool = False
     threshold: float | None = None
+    widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.ends is None or 0 <= self.ends <= 8, "rounding.ends", self.ends, "0 to 8 bits")
         if self.threshold is not None:
             require(0 <= self.threshold < math.inf, "rounding.threshold", self.threshold, "0 or more, finite")
+        falling = all(first > second for first, second in itertools.pairwise(self.widths))
+        fits = falling and all(2 <= bits <= 8 for bits in self.widths)
+        require(fits, "rounding.widths", list(self.widths), "falling bits, 8 to 2")
 
     def check(self, method: str, bits: int, mode: str) -> None:
         """Refuse what a method does not have.
@@ -44,6 +53,12 @@ class RoundingRecipe:
         options = row.options if row else ()
         for key, value in (("stochastic", self.stochastic or None), ("threshold", self.threshold)):
             require(value is None or key in options, f"rounding.{key}", value, f"left out {beside}")
+        if method == PROGRESSIVE:
+            require(len(self.widths) > 1, "rounding.widths", list(self.widths), f"two widths or more {beside}")
+            require(bits in self.widths, "bits", bits, f"left out, or one of {list(self.widths)}, {beside}")
+            require(mode not in FLOAT_MODES, "quantize.mode", mode, f"a mode with integer weights {beside}")
+        else:
+            require(not self.widths, "rounding.widths", list(self.widths), f"left out {beside}")
         if row is None:
             require(self.activations is None, "rounding.activations", self.activations, f"left out {beside}")
             return
@@ -51,7 +66,7 @@ class RoundingRecipe:
         fits = self.activations is None or self.activations in row.activation_bits
         require(fits, "rounding.activations", self.activations, f"{_listed(row.activation_bits)} {beside}")
         wanted = f"a mode with integer weights {beside}"
-        require(mode not in ("float16", "float32"), "quantize.mode", mode, wanted)
+        require(mode not in FLOAT_MODES, "quantize.mode", mode, wanted)
         if self.activations_for(method):
             require(mode == "int8", "quantize.mode", mode, f"int8 {beside}, or rounding.activations = 0")
 

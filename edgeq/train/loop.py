@@ -22,6 +22,8 @@ from edgeq.recipe import Recipe
 from edgeq.regularize.weights import find_weights
 from edgeq.rounding.attach import put_rounding_on
 from edgeq.rounding.base import take_rounding_off
+from edgeq.rounding.options import PROGRESSIVE
+from edgeq.rounding.progressive import put_widths_on, take_widths
 from edgeq.rounding.table import METHODS
 from edgeq.train.batches import EpochBatches, split_rows
 from edgeq.train.checkpoint import (
@@ -94,7 +96,9 @@ def train(
     device = resolve_device(recipe.train.device)
     made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
     run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), made, tuple(constraints))
-    if recipe.method == "straight-through" or recipe.method in METHODS:
+    if recipe.method == PROGRESSIVE:
+        put_widths_on(model, recipe)
+    elif recipe.method == "straight-through" or recipe.method in METHODS:
         put_rounding_on(model, recipe)
     try:
         past = _read_past(model, run) if resume else _Past()
@@ -108,14 +112,15 @@ def train(
             model.load_state_dict(weights_of(past.checkpoint, model, run.checkpoint))
     finally:
         model.cpu().eval()
-        learned = take_rounding_off(model)
+        widths = take_widths(model, recipe.rounding.widths, recipe.bits) if recipe.method == PROGRESSIVE else ()
+        learned = next((width.scales for width in widths if width.bits == recipe.bits), take_rounding_off(model))
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         model.zero_grad(set_to_none=True)
     rows, _ = split_rows(len(data.train_images), recipe.train.validation, recipe.seed)
     images = EpochBatches(len(rows), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
     return TrainResult(
-        tuple(history), images / seconds if seconds else 0.0, run.precision, device.type, scales | learned
+        tuple(history), images / seconds if seconds else 0.0, run.precision, device.type, scales | learned, widths
     )
 
 

@@ -23,6 +23,7 @@ from edgeq.progress import Task
 from edgeq.recipe import Recipe
 from edgeq.regularize.callback import PeriodicRegularizerCallback
 from edgeq.rounding.attach import project
+from edgeq.rounding.progressive import begin_widths, each_width, zero_of_all_widths
 from edgeq.train.batches import (
     EpochBatches,
     epoch_generator,
@@ -115,6 +116,7 @@ class TrainingModule(LightningModule):
         torch.manual_seed(epoch_seed(seed, epoch, "network"))  # dropout, in an epoch that is run again
         self._correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self._loss_sum = 0.0
+        begin_widths(self.model, epoch, self.recipe.train.epochs)
         self._started = time.perf_counter()
 
     def training_step(self, bounds: tuple[int, int], batch_index: int) -> Tensor:
@@ -129,9 +131,12 @@ class TrainingModule(LightningModule):
             crop_scale=self.recipe.train.crop_scale,
             colors=self._colors,
         )
-        labels = self._labels[chosen]
-        logits = self.model(self._inputs(images)).float()
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.train.label_smoothing)
+        labels, inputs, smoothing = self._labels[chosen], self._inputs(images), self.recipe.train.label_smoothing
+        losses = []
+        for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
+            logits = self.model(inputs).float()
+            losses.append(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
+        loss = torch.stack(losses).mean() + zero_of_all_widths(self.model)
         for penalty in self._penalties:
             loss = loss + penalty()
         self._correct += (logits.detach().argmax(1) == labels).sum()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgeq.rounding.progressive import Width
 
 __all__ = ["EpochLog", "TrainResult"]
 
@@ -54,6 +58,7 @@ class TrainResult:
         images_per_second: training images a second of training steps.
         precision: ``bf16`` or ``fp32``, what the network was computed in.
         device: ``cpu`` or ``cuda``.
+        widths: of a bit-progressive training, the network at each number of bits; else empty.
         scales: by layer, the c that the decoupled pull held, float32 [1] or [O]; empty where c was ``max|w|``.
     """
 
@@ -62,6 +67,7 @@ class TrainResult:
     precision: str
     device: str
     scales: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    widths: tuple[Width, ...] = ()
 
     @property
     def test_accuracy(self) -> float:
