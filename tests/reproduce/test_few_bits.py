@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 from edgeq.recipe import Recipe, recipe_from_dict, recipe_to_toml
-from edgeq.reproduce.few_bits import ROWS, few_bit_runs
+from edgeq.reproduce.comparison import ComparisonRow
+from edgeq.reproduce.few_bits import ROWS, FewBits, few_bit_runs
 from edgeq.rounding.table import METHODS
 from edgeq.strict_toml import read_toml
 
@@ -28,3 +31,18 @@ def test_each_row_is_of_the_bits_that_its_weights_have() -> None:
     for row in ROWS:
         recipe = Recipe(**row.recipe)
         assert row.bits == (2 if recipe.regularizer.function == "sine" else 1)
+
+
+def test_the_table_has_a_row_a_method_and_says_what_failed() -> None:
+    rows = (
+        ComparisonRow("float", 32, (91.0, 93.0), (91.0, 93.0), (90.0, 91.0), (0.2, 0.2), (5, 7)),
+        ComparisonRow("bwn", 1, (90.0, 91.0), (90.0, 91.0), (89.0, 91.0), (0.0, 0.0), (5, 7)),
+        ComparisonRow("twn", 2, (math.nan, 91.0), (math.nan, 91.0), (math.nan, 91.0), (math.nan, 0.0), (7,)),
+    )
+    shown = FewBits(10, 4, (0, 1), rows, {"twn-2bit-seed0": "no memory"})
+    lines = list(map(str.split, str(shown).splitlines()))
+    assert ["float", "32", "92.00"] in lines
+    assert ["bwn", "1", "90.50", "90.00", "0.0000", "6"] in lines
+    assert ["twn", "2", "failed", "failed", "failed", "7"] in lines
+    assert "no memory" in str(shown)
+    assert json.loads(json.dumps(shown.to_dict(), allow_nan=False))["rows"][2]["tflite"] == [None, 91.0]
