@@ -124,6 +124,12 @@ class Comparison(Result):
         """How far a row is above the network without a grid that it began from, or that trained on, in points."""
         return row.accuracy - self.rows[1 if trained_on else 0].accuracy
 
+    def near_float(self, row: ComparisonRow) -> Claim | None:
+        """Whether a row is as near to float as is asked of its bits; None where nothing is."""
+        bound = None if row.is_float else BELOW_FLOAT.get(row.bits)
+        text = f"{row.bits} bits: at most {bound} points below float"
+        return None if bound is None else Claim(text, -self.to_float(row), bound)
+
     @property
     def claims(self) -> tuple[Claim, ...]:
         """What is asked of the pull at each number of bits."""
@@ -131,9 +137,8 @@ class Comparison(Result):
         claims = []
         for bits in (row.bits for row in self.rows if row.method == "periodic"):
             row = by["periodic", bits]
-            if bits in BELOW_FLOAT:
-                bound = BELOW_FLOAT[bits]
-                claims.append(Claim(f"{bits} bits: at most {bound} points below float", -self.to_float(row), bound))
+            near = self.near_float(row)
+            claims += [] if near is None else [near]
             change = mean([abs(points) for points in row.by_snap])
             claims.append(Claim(f"{bits} bits: at most {BY_SNAP} points by the snap", change, BY_SNAP))
             far = mean(row.distance)
@@ -166,9 +171,8 @@ class Comparison(Result):
             return [*cells, "", "", *far, "", "", ""]
         cells += [mean_text(row.snapped), mean_text(row.tflite), *far, mean_text(row.by_snap, signed=True)]
         cells.append(mean_text(row.distance, 4))
-        bound = BELOW_FLOAT.get(row.bits)
-        held = "" if bound is None else f"{bound}: {_yes(Claim('', -self.to_float(row), bound).holds)}"
-        return [*cells, held]
+        near = self.near_float(row)
+        return [*cells, "" if near is None else f"{near.bound}: {_yes(near.holds)}"]
 
     def to_dict(self) -> dict[str, Any]:
         """All figures of all seeds; those of failed runs are null."""
@@ -179,6 +183,8 @@ class Comparison(Result):
             far = (found.accuracy, self.to_float(found), self.to_float(found, trained_on=True))
             row["accuracy"], row["to_float"], row["to_float_trained_on"] = nulls([round(value, 4) for value in far])
             row["by_snap"] = nulls([round(value, 4) for value in found.by_snap])
+            near = self.near_float(found)
+            row["near_float"] = None if near is None else {"bound": near.bound, "holds": near.holds}
         result["claims"] = [
             {**dataclasses.asdict(claim), "measured": nulls([round(claim.measured, 6)])[0], "holds": claim.holds}
             for claim in self.claims

@@ -21,7 +21,7 @@ from edgeq.manifest import package_versions
 FLOAT_AT_LEAST = 90.5  # percent of CIFAR-10's test images, asked of the network without a grid
 METHOD_COLUMNS = (
     *("method", "bits", "before the snap", "snapped", "TFLite", "to float", "to float trained on"),
-    *("by the snap", "distance"),
+    *("by the snap", "distance", "within"),
 )
 STORAGE_COLUMNS = ("bits", "weights in the TFLite file", "TFLite", "ONNX", "latency", "ratio")
 TABLE2_COLUMNS = ("amplitude is", "bits", "amplitude", "paper", "here", "before the snap", "distance")
@@ -32,10 +32,12 @@ def methods(table: dict[str, Any]) -> list[str]:
     rows = []
     for row in table["rows"]:
         points = [f"{row[key]:+.2f}" if row[key] is not None else "" for key in ("to_float", "to_float_trained_on")]
-        cells = [_mean(row["before"], "{:.2f} %"), "", "", *points, "", ""]
+        near = row["near_float"]
+        within = "" if near is None else f"{near['bound']}: {_yes(near['holds'])}"
+        cells = [_mean(row["before"], "{:.2f} %"), "", "", *points, "", "", within]
         if row["bits"] < 32:
             cells[1:3] = [_mean(row["snapped"], "{:.2f} %"), _mean(row["tflite"], "{:.2f} %")]
-            cells[5:] = [_mean(row["by_snap"], "{:+.2f}"), _mean(row["distance"], "{:.4f}")]
+            cells[5:7] = [_mean(row["by_snap"], "{:+.2f}"), _mean(row["distance"], "{:.4f}")]
         rows.append([row["method"], "" if row["bits"] == 32 else row["bits"], *cells])
     reached = table["rows"][0]["accuracy"]
     holds = reached is not None and reached >= FLOAT_AT_LEAST
