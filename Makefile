@@ -21,7 +21,7 @@ DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
 .PHONY: networks help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu bench-baseline \
-    cifar10 cifar10-methods cifar10-table2 fuzz lock clean
+    cifar10 cifar10-methods cifar10-compression cifar10-table2 fuzz lock clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -103,7 +103,7 @@ cifar10: $(RUN_STAMP) ## train and verify a ResNet-20 on CIFAR-10 (an hour of on
 	    --cutout 10 --out out/cifar10
 	$(BIN)/python tests/benchmarks/record_result.py out/cifar10 cifar10-resnet20 --command "make cifar10"
 
-# Called again, both go on where they stopped: what is finished in out/ is not trained again.
+# Called again, these go on where they stopped: what is finished in out/ is not trained again.
 JOBS ?= 2
 TABLE2_EPOCHS ?= 10
 
@@ -112,6 +112,12 @@ cifar10-methods: $(RUN_STAMP) ## 8, 4 and 2 bits by every method on CIFAR-10 (ho
 	$(BIN)/edgeq reproduce methods --data $(CIFAR10) --epochs 100 --fine-tuning-epochs 8 --cutout 12 --jobs $(JOBS) \
 	    --seed 0 --seed 1 --out out/methods --json > out/methods.json
 	$(BIN)/python tests/benchmarks/record_table.py out/methods.json methods --command "make cifar10-methods"
+
+cifar10-compression: $(RUN_STAMP) qemu-tools ## every compression method on CIFAR-10 (hours), keep the table in docs/results
+	mkdir -p out
+	$(BIN)/edgeq reproduce compression --data $(CIFAR10) --epochs 100 --retraining-epochs 8 --cutout 12 --jobs $(JOBS) \
+	    --seed 0 --seed 1 --out out/methods --json > out/compression.json
+	$(BIN)/python tests/benchmarks/record_table.py out/compression.json compression --command "make cifar10-compression"
 
 cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=10 a cell (hours), keep it in docs/results
 	mkdir -p out

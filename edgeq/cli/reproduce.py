@@ -52,6 +52,27 @@ def sweep_options(out: str, *, seeds: tuple[int, ...] = (0,), units: str = "Trai
     return decorate
 
 
+def comparison_options(after: str, of_what: str) -> Callable[[_F], _F]:
+    """Data, network and training of a comparison whose rows all start from one network; ``after`` names their epochs."""
+    options = [
+        click.option(
+            "--data", default="digits", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits]."
+        ),
+        click.option("--model", default="resnet20", metavar="NAME", help="The network [resnet20]."),
+        click.option("--epochs", type=click.IntRange(1), default=100, help="Of the training without a grid [100]."),
+        click.option(after, type=click.IntRange(1), default=8, help=of_what),
+        click.option("--batch-size", type=click.IntRange(2), default=128, help="Images a step [128]."),
+        click.option("--cutout", type=click.IntRange(0), default=0, help="Blank a square of each training image [0]."),
+    ]
+
+    def decorate(function: _F) -> _F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 @click.group("reproduce", cls=SuggestingGroup, epilog="Example: edgeq reproduce table1")
 def command() -> None:
     """The paper's tables and figures, computed again."""
@@ -127,12 +148,7 @@ def figures_command(
 
 
 @command.command("methods", epilog="Example: edgeq reproduce methods --data cifar10.tar.xz --epochs 100 --jobs 2")
-@click.option("--data", default="digits", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits].")
-@click.option("--model", default="resnet20", metavar="NAME", help="The network [resnet20].")
-@click.option("--epochs", type=click.IntRange(1), default=100, help="Of the training without a grid [100].")
-@click.option("--fine-tuning-epochs", type=click.IntRange(1), default=8, help="Of each training after it [8].")
-@click.option("--batch-size", type=click.IntRange(2), default=128, help="Images a step [128].")
-@click.option("--cutout", type=click.IntRange(0), default=0, help="Blank a square of each training image [0].")
+@comparison_options("--fine-tuning-epochs", "Of each training after it [8].")
 @click.option("--bits", multiple=True, type=click.IntRange(2, 8), default=(8, 4, 2), help="Repeated [8, 4, 2].")
 @sweep_options("out/methods", seeds=(0, 1), units="Builds")
 def methods_command(
@@ -151,12 +167,7 @@ def methods_command(
 
 
 @command.command("few-bits", epilog="Example: edgeq reproduce few-bits --data cifar10.tar.xz --epochs 100 --jobs 2")
-@click.option("--data", default="digits", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits].")
-@click.option("--model", default="resnet20", metavar="NAME", help="The network [resnet20].")
-@click.option("--epochs", type=click.IntRange(1), default=100, help="Of the training without a grid [100].")
-@click.option("--fine-tuning-epochs", type=click.IntRange(1), default=8, help="Of each training after it [8].")
-@click.option("--batch-size", type=click.IntRange(2), default=128, help="Images a step [128].")
-@click.option("--cutout", type=click.IntRange(0), default=0, help="Blank a square of each training image [0].")
+@comparison_options("--fine-tuning-epochs", "Of each training after it [8].")
 @sweep_options("out/few-bits", seeds=(0, 1), units="Builds")
 def few_bits_command(
     seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
@@ -171,3 +182,25 @@ def few_bits_command(
     with showing_progress(verbosity(quiet, verbose)) as progress:
         comparison = compare_few_bits(data, out, seeds=seeds, progress=progress, **options)
     print_result(comparison, as_json=as_json)
+
+
+@command.command(
+    "compression", epilog="Example: edgeq reproduce compression --data cifar10.tar.xz --only prune-80 --jobs 2"
+)
+@comparison_options("--retraining-epochs", "Of each row [8].")
+@click.option("--only", multiple=True, metavar="ROW", help="This row beside the plain 8-bit build; repeated.")
+@click.option("--bench/--no-bench", default=True, help="Count instructions under QEMU [bench].")
+@sweep_options("out/compression", seeds=(0, 1), units="Builds")
+def compression_command(
+    seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> None:
+    """Every compression method beside the plain 8-bit build: accuracy, bytes, packed bytes, instructions.
+
+    All start from the same network without a grid, that of `edgeq reproduce methods` where --out is its folder. Called
+    again it goes on where it stopped.
+    """
+    from edgeq.reproduce import compare_compression
+
+    with showing_progress(verbosity(quiet, verbose)) as progress:
+        found = compare_compression(data, out, seeds=seeds, progress=progress, **options)
+    print_result(found, as_json=as_json)

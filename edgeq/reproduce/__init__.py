@@ -1,4 +1,4 @@
-"""The paper's tables and figures, computed and trained again, and the comparison of methods that it has not.
+"""The paper's tables and figures, computed and trained again, and the comparisons that it has not.
 
 Source: Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantization of Neural Networks".
 """
@@ -6,6 +6,8 @@ Source: Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantizat
 from __future__ import annotations
 
 from edgeq.reproduce.comparison import Claim, Comparison, ComparisonRow, StorageRow
+from edgeq.reproduce.compression import compare_compression
+from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.reproduce.few_bits import FewBits, compare_few_bits
 from edgeq.reproduce.figures import Figures, reproduce_figures
 from edgeq.reproduce.methods import compare_methods
@@ -18,8 +20,11 @@ __all__ = [
     "Claim",
     "Comparison",
     "ComparisonRow",
+    "CompressionRow",
+    "CompressionTable",
     "FewBits",
     "Figures",
+    "Instructions",
     "PeakRow",
     "Setting",
     "StorageRow",
@@ -29,6 +34,7 @@ __all__ = [
     "Table2Row",
     "Table3",
     "Table3Row",
+    "compare_compression",
     "compare_few_bits",
     "compare_methods",
     "reproduce_figures",

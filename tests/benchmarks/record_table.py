@@ -24,6 +24,10 @@ METHOD_COLUMNS = (
     *("by the snap", "distance", "within"),
 )
 STORAGE_COLUMNS = ("bits", "weights in the TFLite file", "TFLite", "ONNX", "latency", "ratio")
+COMPRESSION_COLUMNS = (
+    *("", "TFLite", "to plain", "weights", "MACs", ".tflite, B", "packed, B"),
+    *("instructions, A7", "instructions, A75", "its own paper"),
+)
 TABLE2_COLUMNS = ("amplitude is", "bits", "amplitude", "paper", "here", "before the snap", "distance")
 
 
@@ -85,11 +89,38 @@ def table2(table: dict[str, Any]) -> list[str]:
     ]
 
 
-PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {"methods": methods, "table2": table2}
+def compression(table: dict[str, Any]) -> list[str]:
+    """Every compression method beside the plain 8-bit build."""
+    first = table["rows"][0]
+    rows = []
+    for row in table["rows"]:
+        pairs = [(row[key], first[key]) for key in ("weights", "macs", "tflite_bytes", "packed_bytes")]
+        pairs += [(count, first["instructions"][target]) for target, count in row["instructions"].items()]
+        far = "" if row["to_plain"] is None else f"{row['to_plain']:+.2f}"
+        cells = [_share(value, plain, row is first) for value, plain in pairs]
+        rows.append([row["name"], _mean(row["tflite"], "{:.2f} %"), far, *cells, row["paper"]])
+    epochs = f"{table['epochs']} epochs without a grid ({_mean(table['float_accuracy'], '{:.2f} %')}), then"
+    failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
+    return [
+        f"{_origin(table)} {epochs} {table['retraining_epochs']} for each row; sizes and counts of the first seed.",
+        *("", markdown(COMPRESSION_COLUMNS, rows), "", *failed),
+    ]
+
+
+PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "methods": methods,
+    "table2": table2,
+    "compression": compression,
+}
 
 
 def _yes(holds: bool) -> str:
     return "yes" if holds else "no"
+
+
+def _share(value: int, plain: int, first: bool) -> str:
+    """A figure of the plain build's row; the share of it in the others."""
+    return "" if not value else f"{value:,}" if first or not plain else f"x{value / plain:.2f}"
 
 
 def _origin(table: dict[str, Any]) -> str:
