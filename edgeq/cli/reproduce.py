@@ -53,7 +53,7 @@ def sweep_options(out: str, *, seeds: tuple[int, ...] = (0,), units: str = "Trai
 
 
 def comparison_options(after: str, of_what: str) -> Callable[[_F], _F]:
-    """Data, network and training of a comparison whose rows all start from one network; ``after`` names their epochs."""
+    """Data, network and training of a comparison whose rows start from one network; ``after`` names their epochs."""
     options = [
         click.option(
             "--data", default="digits", metavar="digits|PATH", help="Folder, archive or CIFAR-10 batches [digits]."
