@@ -143,6 +143,7 @@ def build_sensitivity(
     """
     from edgeq.calibrate import load_calibration
     from edgeq.data import load_data, normalize
+    from edgeq.errors import RecipeError
     from edgeq.export.float_onnx import export_float
     from edgeq.models import create_model, load_weights
     from edgeq.pipeline import calibration_samples
@@ -154,6 +155,8 @@ def build_sensitivity(
     if not (folder / "recipe.toml").is_file():
         raise FormatError("is not the folder of an edgeq build", where=folder, wanted="recipe.toml and its files")
     recipe: Recipe = load_recipe(folder / "recipe.toml")
+    if recipe.task != "classify":
+        raise RecipeError("the table tells accuracies", where=folder, got=f"task {recipe.task}", wanted="classify")
     images: ImageData = load_data(
         data or recipe.data.path,
         image_size=recipe.data.image_size,

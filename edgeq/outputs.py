@@ -39,7 +39,8 @@ def write_artifact(artifact: Artifact, data: ImageData, recipe: Recipe, folder: 
 
     (folder / "model.tflite").write_bytes(artifact.content)
     (folder / "model.onnx").write_bytes(artifact.onnx_bytes)
-    (folder / "labels.txt").write_bytes(labels_text(data.classes))
+    if recipe.task == "classify":
+        (folder / "labels.txt").write_bytes(labels_text(data.classes))
     (folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
 
 
@@ -65,12 +66,12 @@ def build_manifest(
     save_golden(folder / "golden.npz", found.golden_inputs, found.golden_outputs)
     return {
         **manifest_head(recipe, data, training, compressed),
-        "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
+        **found.judged(),
         "layers": layer_entries(trained),
         "parity": {
             "max_code_difference": found.max_code_difference,
             "max_float_error": found.max_float_error,
-            "top1_agreement": found.top1_agreement,
+            **({} if found.top1_agreement is None else {"top1_agreement": found.top1_agreement}),
             "samples": found.samples,
             "layer_samples": found.layer_samples,
             "codes": found.codes,

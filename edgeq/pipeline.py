@@ -22,6 +22,7 @@ from edgeq.recipe import Recipe, recipe_to_toml
 from edgeq.results import BuildResult
 from edgeq.stages import StageClock
 from edgeq.targets import load_target
+from edgeq.tasks import judged, make_network, targets_of
 from edgeq.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from edgeq.verify import Verification
 
 __all__ = ["build", "calibration_samples", "classifier_of", "head_of", "train_only"]
-
-TOP = 5
 
 
 def build(
@@ -70,6 +69,8 @@ def build(
     _check_model(recipe)
     if android:
         _check_android(recipe)
+        if recipe.task != "classify":
+            raise RecipeError("the app shows classes", where="--android", got=f"task {recipe.task}", wanted="classify")
     with open_workspace(out, resume=resume) as work:
         with clock.stage("data", "Data"):
             data = _load_data(recipe, progress)
@@ -174,22 +175,20 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
     from edgeq.artifact import check_convertible
     from edgeq.compress.run import plan_steps
     from edgeq.export.float_onnx import export_float
-    from edgeq.models import create_model, prepare_network
+    from edgeq.models import prepare_network
     from edgeq.models.fold import computed_weights, fold_weights, require_plain_weights
     from edgeq.rounding.attach import attach_activations, with_ends
     from edgeq.snap import quantized_layers, require_exported
     from edgeq.train.rates import check_rates
 
-    model = create_model(recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed)
+    model = make_network(recipe, data)
     if new := prepare_network(model, recipe.train, num_classes=len(data.classes), seed=recipe.seed):
         progress.warn(f"a new head for {len(data.classes)} classes: {', '.join(new)} start from the seed")
     check_rates(model, recipe.train.rates)
     plain = model
     require_plain_weights(model, plan_steps(recipe)[0].recipe.method)
     if computed_weights(model):  # another network, for a copy would share what folding takes from it
-        plain = create_model(
-            recipe.model, num_classes=len(data.classes), input_shape=data.input_shape, seed=recipe.seed
-        )
+        plain = make_network(recipe, data)
         fold_weights(plain)
     layers = quantized_layers(plain)
     recipe = with_ends(recipe, plain, data.input_shape)
@@ -269,14 +268,16 @@ def _export(
 
 def head_of(recipe: Recipe) -> Head:
     """What a build's file ends with: scores where its ends are bytes."""
-    return "softmax" if recipe.quantize.ends == "uint8" else "none"
+    return "softmax" if recipe.quantize.ends == "uint8" and recipe.task == "classify" else "none"
 
 
-def classifier_of(recipe: Recipe, data_name: str, classes: tuple[str, ...]) -> ImageClassifier:
-    """What a build's file says of itself."""
+def classifier_of(recipe: Recipe, data_name: str, classes: tuple[str, ...]) -> ImageClassifier | None:
+    """What a build's file says of itself; nothing where it names no classes."""
     from edgeq.android.names import app_name
     from edgeq.tflite.metadata import ImageClassifier
 
+    if recipe.task != "classify":
+        return None
     return ImageClassifier(f"{app_name(recipe.model)} on {data_name}", classes, scores=head_of(recipe) == "softmax")
 
 
@@ -327,6 +328,7 @@ def _verify(
         data.test_labels.numpy(),
         logits,
         io=recipe.quantize.ends,
+        targets=targets_of(recipe, data),
         progress=progress,
     )
 
@@ -382,15 +384,11 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
             training, compressed = _train(model, data, recipe, work, resume, clock.progress)
         with clock.stage("snap", "Snap to the grid"):
             trained, logits = _snap(model, data, training, recipe, work.folder, clock.progress)
-        labels = data.test_labels.numpy()
-        accuracy = {
-            name: round(100 * float((rows.argmax(axis=1) == labels).mean()), 4) for name, rows in logits.items()
-        }
         (work.folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
         write_curves(training, work.folder)
         manifest = {
             **manifest_head(recipe, data, training, compressed),
-            "accuracy": {**accuracy, **_top5(logits, labels), "samples": len(labels)},
+            **judged(recipe, data, logits),
             "layers": layer_entries(trained),
             "artifacts": artifact_entries(work.folder, OUTPUTS),
             "stages": [dataclasses.asdict(time) for time in clock.times],
@@ -398,14 +396,3 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         write_manifest(work.folder / "manifest.json", manifest)
         work.commit()
     return manifest
-
-
-def _top5(logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> dict[str, dict[str, float]]:
-    """Percent of the images whose class is among the five likeliest, where there are more than five."""
-    if next(iter(logits.values())).shape[1] <= TOP:
-        return {}
-    found = {}
-    for name, rows in logits.items():
-        best = np.argpartition(rows, -TOP, axis=1)[:, -TOP:]
-        found[name] = round(100 * float((best == labels[:, None]).any(axis=1).mean()), 4)
-    return {"top5": found}

@@ -22,6 +22,7 @@ from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
 from edgeq.rounding.options import RoundingRecipe
 from edgeq.rounding.table import METHODS
 from edgeq.strict_toml import dataclass_to_toml, read_toml, require, table_to_dataclass
+from edgeq.tasks import Task
 from edgeq.train_recipe import TrainRecipe
 
 __all__ = [
@@ -47,8 +48,8 @@ class DataRecipe:
     """Where the images come from.
 
     Attributes:
-        path: ``digits``, or a folder or archive of ``train/<class>/*`` and ``test/<class>/*``, CIFAR-10's own
-            batches, or MNIST's IDX files.
+        path: ``digits``, ``sums`` (pairs of numbers), or a folder or archive of ``train/<class>/*`` and
+            ``test/<class>/*``, CIFAR-10's own batches, or MNIST's IDX files.
         image_size: side in pixels that folder images are resized to; 0 takes them as they are (all must then be equal).
         crop: side of the part that the network sees, at a random place of training images and the centre of all others;
             0 for whole images.
@@ -236,6 +237,8 @@ class Recipe:
 
     Attributes:
         model: a built-in name, ``package.module:factory`` or ``FILE.py:factory``.
+        task: what it is trained for: ``classify``, ``reconstruct`` (the input again: an auto-encoder) or ``sum`` (of
+            all inputs); the latter two by squared error.
         target: a device of ``targets/`` by name, or a TOML file.
         bits: bits a weight; left out, 8, or what the method has.
         method: how weights come to rest on the grid: ``periodic`` (the term of ``regularizer``), ``straight-through``
@@ -251,6 +254,7 @@ class Recipe:
     """
 
     model: str = "resnet20"
+    task: Task = "classify"
     target: str = "cortex-a75"
     bits: int = None  # type: ignore[assignment]  # a number once it is made
     method: Literal[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,10 @@ class BuildResult(_Artifact, _Training):
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """``float``, ``snapped``, ``onnx`` and ``tflite``, in percent of the test images."""
-        return {name: self.manifest["accuracy"][name] for name in ("float", "snapped", "onnx", "tflite")}
+        """``float``, ``snapped``, ``onnx`` and ``tflite``, in percent of the test images; empty where there are no
+        classes, and the manifest has an ``error``."""
+        measured = self.manifest.get("accuracy", {})
+        return {name: measured[name] for name in ("float", "snapped", "onnx", "tflite") if measured}
 
     @property
     def checkpoint(self) -> Path:
@@ -86,21 +89,21 @@ class BuildResult(_Artifact, _Training):
         return self.out / "checkpoint.safetensors"
 
     def summary(self) -> Summary:
-        accuracy, parity = self.manifest["accuracy"], self.manifest["parity"]
+        parity, (what, scores, samples) = self.manifest["parity"], _scores(self.manifest)
         sizes = {item["path"]: size(item["bytes"]) for item in self.manifest["artifacts"]}
         mode = self.manifest.get("mode", "int8")
         rows = [
-            ["PyTorch, float", f"{accuracy['float']:.2f} %", sizes.get("checkpoint.safetensors", "")],
-            ["PyTorch, snapped to the grid", f"{accuracy['snapped']:.2f} %", ""],
-            [f"ONNX {mode}, onnxruntime", f"{accuracy['onnx']:.2f} %", sizes.get("model.onnx", "")],
-            [f"TFLite {mode}, LiteRT with XNNPACK", f"{accuracy['tflite']:.2f} %", sizes.get("model.tflite", "")],
+            ["PyTorch, float", scores["float"], sizes.get("checkpoint.safetensors", "")],
+            ["PyTorch, snapped to the grid", scores["snapped"], ""],
+            [f"ONNX {mode}, onnxruntime", scores["onnx"], sizes.get("model.onnx", "")],
+            [f"TFLite {mode}, LiteRT with XNNPACK", scores["tflite"], sizes.get("model.tflite", "")],
         ]
         data = self.manifest["data"]
-        title = f"{self.manifest['recipe']['model']} on {data['name']}, {accuracy['samples']} test images"
+        title = f"{self.manifest['recipe']['model']} on {data['name']}, {samples} test images"
         distance = mean_distance(self.manifest["layers"])
         lines = [
             f"weights   {parity['codes_kept']:,} of {parity['codes']:,} trained integers in both files, byte for byte",
-            f"parity    {_apart(parity)}; ONNX and TFLite agree on {parity['top1_agreement']:.2f} % of the images",
+            f"parity    {_apart(parity)}{_agreement(parity)}",
             f"snap      weights were {distance:.3f} steps from the grid on average",
             f"files     {self.out}/model.tflite, model.onnx, report.html, manifest.json",
         ]
@@ -110,7 +113,7 @@ class BuildResult(_Artifact, _Training):
             )
         if any(path.startswith("android/") for path in sizes):
             lines.append(f"android   {self.out}/android, to open in Android Studio")
-        return (table(title, ["", "accuracy", "size"], rows, right={1, 2}), *lines)
+        return (table(title, ["", what, "size"], rows, right={1, 2}), *lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,14 @@ class TrainingResult(_Training):
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """``float`` (as trained) and ``snapped`` (on its grid), in percent of the test images."""
-        return {name: self.manifest["accuracy"][name] for name in ("float", "snapped")}
+        """``float`` (as trained) and ``snapped`` (on its grid), in percent of the test images; empty where there are no
+        classes, and the manifest has an ``error``."""
+        measured = self.manifest.get("accuracy", {})
+        return {name: measured[name] for name in ("float", "snapped") if measured}
 
     def summary(self) -> Summary:
-        accuracy = self.accuracy
-        return (f"float {accuracy['float']:.2f} %, snapped {accuracy['snapped']:.2f} %, in {self.out}",)
+        what, scores, _ = _scores(self.manifest)
+        return (f"{what}: float {scores['float']}, snapped {scores['snapped']}, in {self.out}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +242,10 @@ class VerifyResult(Result):
     def summary(self) -> Summary:
         found = self.verification
         counts = {"reference": found.reference_samples}
-        rows = [
-            [label, f"{found.accuracy[key]:.2f} %", str(counts.get(key, found.samples))] for key, label in _RUNTIMES
-        ]
+        what, scores, _ = _scores(found.judged())
+        rows = [[label, scores[key], str(counts.get(key, found.samples))] for key, label in _RUNTIMES]
         return (
-            table("", ["runtime", "accuracy", "images"], rows, right={1, 2}),
+            table("", ["runtime", what, "images"], rows, right={1, 2}),
             _layer_table(found),
             f"{found.codes:,} of {found.codes:,} trained integers in both files, byte for byte",
         )
@@ -250,7 +254,7 @@ class VerifyResult(Result):
         """``accuracy`` and ``parity``, as in a build's manifest."""
         found = self.verification
         return {
-            "accuracy": {**found.accuracy, "samples": found.samples, "reference_samples": found.reference_samples},
+            **found.judged(),
             "parity": {
                 "max_code_difference": found.max_code_difference,
                 "top1_agreement": found.top1_agreement,
@@ -260,6 +264,20 @@ class VerifyResult(Result):
                 "layers": [dataclasses.asdict(layer) for layer in found.layers],
             },
         }
+
+
+def _scores(manifest: Mapping[str, Any]) -> tuple[str, dict[str, str], int]:
+    """What a network was judged by, the figure of each stage as it is shown, and the images."""
+    what = "accuracy" if "accuracy" in manifest else "error"
+    measured = manifest[what]
+    form = "{:.2f} %" if what == "accuracy" else "{:.3g}"
+    figures = {key: form.format(value) for key, value in measured.items() if isinstance(value, int | float)}
+    return "accuracy" if what == "accuracy" else "mean squared error", figures, int(measured["samples"])
+
+
+def _agreement(parity: Mapping[str, Any]) -> str:
+    agreed = parity.get("top1_agreement")
+    return "" if agreed is None else f"; ONNX and TFLite agree on {agreed:.2f} % of the images"
 
 
 def _layer_table(found: Verification) -> Table:

@@ -38,10 +38,11 @@ def verify_build(
         VerifyError: a file is not the one the manifest names, the data are others, or two runtimes do not agree.
     """
     from edgeq.data import load_data
-    from edgeq.models import create_model, load_weights
+    from edgeq.models import load_weights
     from edgeq.onnx_file import load_onnx
     from edgeq.pipeline import head_of
     from edgeq.snap import load_grid, put_codes
+    from edgeq.tasks import make_network, targets_of
     from edgeq.tflite.convert import convert_qdq
     from edgeq.verify.pytorch import run_pytorch
 
@@ -61,9 +62,7 @@ def verify_build(
     if images.sha256 != manifest["data"]["sha256"]:
         raise VerifyError("the data are not those of the build", where=images.name, remedy="name them with --data")
     progress.stage("Network")
-    model = create_model(
-        recipe.model, num_classes=len(images.classes), input_shape=images.input_shape, seed=recipe.seed
-    )
+    model = make_network(recipe, images)
     load_weights(model, folder / "checkpoint.safetensors")
     trained = load_grid(folder / "grid.safetensors")
     logits = {"float": run_pytorch(model, images.test_images, progress=progress, label="PyTorch, float")}
@@ -83,6 +82,7 @@ def verify_build(
         images.test_labels.numpy(),
         logits,
         io=recipe.quantize.ends,
+        targets=targets_of(recipe, images),
         reference_samples=reference_samples or REFERENCE_SAMPLES,
         progress=progress,
     )

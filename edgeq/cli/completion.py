@@ -73,8 +73,8 @@ def model_names() -> list[str]:
 
 
 def complete_data(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """``digits``, or files."""
-    return _names_or_files(["digits"], incomplete)
+    """``digits``, ``sums``, or files."""
+    return _names_or_files(["digits", "sums"], incomplete)
 
 
 def complete_via(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch.nn.functional import interpolate
@@ -18,12 +20,15 @@ from edgeq.data.image_data import ImageData
 from edgeq.data.image_folder import FolderReader
 from edgeq.data.limits import require_memory
 from edgeq.data.source import open_source, reading
+from edgeq.data.sums import load_sums
 from edgeq.errors import DataError
 from edgeq.progress import Progress, Silent
 
 __all__ = ["load_data"]
 
 _MAX_SIDE = 4096
+
+BUILT_IN: Mapping[str, Callable[[], ImageData]] = MappingProxyType({"digits": load_digits, "sums": load_sums})
 
 
 def load_data(
@@ -38,8 +43,8 @@ def load_data(
     """Load a labelled data set, whole, into memory or mapped from disk.
 
     Args:
-        path: ``digits``; or a folder, .zip or .tar (plain, gzip, bzip2, xz) that holds ``train/<class>/*`` and
-            ``test/<class>/*`` images, CIFAR-10's binary or Python batches (one folder around them is allowed), or
+        path: ``digits`` or ``sums``; or a folder, .zip or .tar (plain, gzip, bzip2, xz) that holds ``train/<class>/*``
+            and ``test/<class>/*`` images, CIFAR-10's binary or Python batches (one folder around them is allowed), or
             MNIST's IDX files, gzipped or not (two are).
         image_size: side in pixels: the short side is scaled to it, the long one cropped around the centre; 0 takes
             images as they are, and all must then be of one size.
@@ -58,8 +63,8 @@ def load_data(
     """
     if not 0 <= image_size <= _MAX_SIDE:
         raise DataError("out of range", where="--image-size", got=image_size, wanted=f"0 to {_MAX_SIDE}")
-    if path == "digits":
-        return _cropped(_scaled(load_digits(), image_size), crop)
+    if path in BUILT_IN:
+        return _cropped(_scaled(BUILT_IN[path](), image_size), crop)
     if cache and crop:
         raise DataError("images on disk are not cropped", where="data.crop", got=crop, remedy="leave cache or crop out")
     if cache:

@@ -89,28 +89,36 @@ SIGNALS = frozenset({"ds_cnn_1d"})
 """Those that take a signal (C, L) instead of an image (C, H, W)."""
 
 
-def create_model(name: str, *, num_classes: int, input_shape: tuple[int, int, int], seed: int) -> nn.Module:
-    """Make a network and check that it turns images into class scores.
+def create_model(
+    name: str,
+    *,
+    num_classes: int,
+    input_shape: tuple[int, int, int],
+    seed: int,
+    output_shape: tuple[int, ...] | None = None,
+) -> nn.Module:
+    """Make a network and check that it turns images into class scores, or into what else is wanted.
 
     Args:
         name: a key of :data:`MODELS`, ``package.module:factory`` or ``FILE.py:factory``; a factory takes no arguments
             and returns the network.
-        num_classes: what the network must put out.
+        num_classes: what the network must put out, two or more but where ``output_shape`` says otherwise.
         input_shape: (C, H, W) of one image.
         seed: the initial weights depend on it alone; the caller's random state is left as it was.
+        output_shape: of one output; left out, (num_classes,).
 
     Returns:
         The network, as the factory left it, on the CPU for the built-in ones.
 
     Raises:
-        ModelError: an unknown name, a factory that fails, or a network that does not give [1, num_classes].
+        ModelError: an unknown name, a factory that fails, or a network that does not give [1, *output_shape].
     """
-    if num_classes < 2:
+    if num_classes < 2 and output_shape != (num_classes,):
         raise ModelError("too few classes", where=name, got=num_classes, wanted="2 or more")
     if min(input_shape) < 1:
         raise ModelError("images without pixels", where=name, got=input_shape, wanted="(C, H, W), each 1 or more")
     model = build_network(name, num_classes=num_classes, input_shape=input_shape, seed=seed)
-    _check_output(model, name, num_classes, input_shape)
+    _check_output(model, name, (num_classes,) if output_shape is None else output_shape, input_shape)
     return model
 
 
@@ -159,7 +167,7 @@ def _builder(name: str) -> Builder:
     return builder
 
 
-def _check_output(model: nn.Module, name: str, num_classes: int, input_shape: tuple[int, int, int]) -> None:
+def _check_output(model: nn.Module, name: str, wanted: tuple[int, ...], input_shape: tuple[int, int, int]) -> None:
     first = next(model.parameters(), torch.empty(0))
     zeros = torch.zeros((1, *input_shape), device=first.device)
     with _unchanged(model), torch.no_grad():
@@ -171,11 +179,13 @@ def _check_output(model: nn.Module, name: str, num_classes: int, input_shape: tu
             told = f"{type(error).__name__}: {error}"
             raise ModelError(f"the network cannot take float32 {taken}", where=name, got=told) from error
     shape = list(output.shape) if isinstance(output, torch.Tensor) else None
-    if shape != [1, num_classes]:
+    if shape != [1, *wanted]:
         found = shape or type(output).__name__
-        remedy = f"return a network for {num_classes} classes"
+        remedy = (
+            f"return a network for {wanted[0]} classes" if len(wanted) == 1 else "take a network from image to image"
+        )
         raise ModelError(
-            "the network's output does not fit the data", where=name, got=found, wanted=[1, num_classes], remedy=remedy
+            "the network's output does not fit the data", where=name, got=found, wanted=[1, *wanted], remedy=remedy
         )
 
 

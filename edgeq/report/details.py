@@ -36,6 +36,8 @@ MOST_SHOWN = 24
 
 def gather_details(data: ImageData, found: Verification, history: Sequence[EpochLog], command: str) -> Details:
     """Confusion, disagreements and curves of a build that was just verified."""
+    if found.error:
+        return Details(command=command, history=finite_history(history))
     labels = data.test_labels.numpy()
     pairs, counts = np.unique(np.stack([labels, found.predictions]), axis=1, return_counts=True)
     differing = np.flatnonzero(found.predictions != found.float_predictions)

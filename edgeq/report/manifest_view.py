@@ -88,6 +88,7 @@ class _Manifest:
     seed: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float | None] = field(default_factory=dict)
+    error: dict[str, float | None] = field(default_factory=dict)
 
 
 _TABLES: dict[str, type] = {"data": _Data, "parity": _Parity}

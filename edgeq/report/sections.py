@@ -113,6 +113,9 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         times = smaller(manifest)
         words = f"{times:.2f} times smaller than the float32 checkpoint" if times else "the artifact"
         tiles.append(("model.tflite", size(sizes["model.tflite"]), words))
+    errors = manifest.get("error") or {}
+    if errors.get("tflite") is not None and errors.get("float") is not None:
+        tiles.append(("Mean squared error", f"{errors['tflite']:.3g}", f"{errors['float']:.3g} of the float network"))
     if parity.get("codes"):
         kept = f"{100 * parity.get('codes_kept', 0) / parity['codes']:.4g} %"
         tiles.append(("Integers kept", kept, f"{parity.get('codes_kept', 0):,} of {parity['codes']:,}, in both files"))

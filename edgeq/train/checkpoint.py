@@ -60,7 +60,13 @@ def fingerprint(recipe: Recipe, data: ImageData) -> dict[str, Any]:
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
-    flat: dict[str, Any] = {"schema": SCHEMA, "model": recipe.model, "bits": recipe.bits, "seed": recipe.seed}
+    flat: dict[str, Any] = {
+        "schema": SCHEMA,
+        "model": recipe.model,
+        "task": recipe.task,
+        "bits": recipe.bits,
+        "seed": recipe.seed,
+    }
     flat |= {"method": recipe.method, "quantize.mode": recipe.quantize.mode, "layers": toml_value(recipe.layers)}
     for part in ("train", "regularizer", "rounding"):
         flat |= {f"{part}.{key}": value for key, value in dataclasses.asdict(getattr(recipe, part)).items()}

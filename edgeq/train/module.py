@@ -24,6 +24,7 @@ from edgeq.recipe import Recipe
 from edgeq.regularize.callback import PeriodicRegularizerCallback
 from edgeq.rounding.attach import project
 from edgeq.rounding.progressive import begin_widths, each_width, zero_of_all_widths
+from edgeq.tasks import target_of
 from edgeq.train.batches import (
     EpochBatches,
     epoch_generator,
@@ -135,11 +136,12 @@ class TrainingModule(LightningModule):
         losses = []
         for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
             logits = self.model(inputs).float()
-            losses.append(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
+            losses.append(self._loss(logits, inputs, labels, smoothing))
         loss = torch.stack(losses).mean() + zero_of_all_widths(self.model)
         for penalty in self._penalties:
             loss = loss + penalty()
-        self._correct += (logits.detach().argmax(1) == labels).sum()
+        if self.recipe.task == "classify":
+            self._correct += (logits.detach().argmax(1) == labels).sum()
         self._pending.append(loss.detach())
         if len(self._pending) >= STEPS_BETWEEN_READS[self.device.type]:
             self._read_losses(batch_index)
@@ -157,7 +159,7 @@ class TrainingModule(LightningModule):
         last = self.current_epoch == self.recipe.train.epochs - 1
         tested = last or self.current_epoch % self._test_every == self._test_every - 1
         with self._averaged():
-            log = self._epoch_log(self.test_accuracy() if tested else None, seconds)
+            log = self._epoch_log(self.test() if tested else None, seconds)
         self.history.append(log)
         self._log_metrics(log)
         if log.validation_loss is not None:
@@ -170,31 +172,42 @@ class TrainingModule(LightningModule):
         checkpoint[EDGEQ_KEY] = {"fingerprint": self.fingerprint, "history": history}
 
     @torch.no_grad()
-    def test_accuracy(self) -> float:
-        """Of the whole test set, in percent, in the training's precision."""
+    def test(self) -> float:
+        """Accuracy of the whole test set in percent, or the mean squared error; in the training's precision."""
+        rows = torch.arange(len(self._test_labels))
+        if self.recipe.task != "classify":
+            return self._mean_loss(self._test_images, self._test_labels, rows)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for logits, labels in self._run(self._test_images, self._test_labels, torch.arange(len(self._test_labels))):
+        for logits, _, labels in self._run(self._test_images, self._test_labels, rows):
             correct += (logits.argmax(1) == labels).sum()
         return 100.0 * int(correct) / len(self._test_labels)
 
     @torch.no_grad()
     def validation_loss(self) -> float | None:
-        """Mean cross-entropy of the images left out of training; None where there are none."""
-        if not len(self._left_out):
-            return None
-        losses = [
-            functional.cross_entropy(logits.float(), labels, reduction="sum")
-            for logits, labels in self._run(self._images, self._labels, self._left_out)
-        ]
-        return float(torch.stack(losses).sum()) / len(self._left_out)
+        """Mean loss of the images left out of training; None where there are none."""
+        return self._mean_loss(self._images, self._labels, self._left_out) if len(self._left_out) else None
 
-    def _run(self, images: Tensor, labels: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits and labels of rows, batch by batch, with the network in evaluation mode meanwhile."""
+    def _mean_loss(self, images: Tensor, labels: Tensor, rows: Tensor) -> float:
+        losses = [
+            self._loss(logits.float(), inputs, labels) * len(labels)
+            for logits, inputs, labels in self._run(images, labels, rows)
+        ]
+        return float(torch.stack(losses).sum()) / len(rows)
+
+    def _loss(self, outputs: Tensor, inputs: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy, or squared error where the target follows from the input; a mean over the batch."""
+        if self.recipe.task == "classify":
+            return functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
+        return functional.mse_loss(outputs, target_of(self.recipe.task, inputs.float()))
+
+    def _run(self, images: Tensor, labels: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Outputs, inputs and labels of rows, batch by batch, with the network in evaluation mode meanwhile."""
         self.model.eval()
         with torch.autocast(self.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
             for chosen in torch.split(rows, TEST_BATCH):
                 chosen_images = self._data.as_seen(images[chosen.to(images.device)].to(self.device))
-                yield self.model(self._inputs(chosen_images)), labels[chosen.to(self.device)]
+                inputs = self._inputs(chosen_images)
+                yield self.model(inputs), inputs, labels[chosen.to(self.device)]
         set_training(self.model, self.recipe.train.rates)
 
     @contextmanager
@@ -235,15 +248,15 @@ class TrainingModule(LightningModule):
             remedy="lower --amplitude or the learning rate",
         )
 
-    def _epoch_log(self, test_accuracy: float | None, seconds: float) -> EpochLog:
+    def _epoch_log(self, tested: float | None, seconds: float) -> EpochLog:
         regularizer = self._regularizer.regularizer
         assert regularizer is not None
-        figures = regularizer.measure()
+        figures, classes = regularizer.measure(), self.recipe.task == "classify"
         return EpochLog(
             epoch=self.current_epoch,
             loss=self._loss_sum / len(self.batches),
-            train_accuracy=100.0 * int(self._correct) / self.batches.images,
-            test_accuracy=test_accuracy,
+            train_accuracy=100.0 * int(self._correct) / self.batches.images if classes else None,
+            test_accuracy=tested if classes else None,
             learning_rate=self._rate,
             amplitude=regularizer.amplitude,
             frequency=regularizer.frequency,
@@ -253,22 +266,26 @@ class TrainingModule(LightningModule):
             seconds=seconds,
             eta=self._regularizer.eta,
             validation_loss=self.validation_loss(),
+            test_error=None if classes else tested,
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         self._rate = max(float(group["lr"]) for group in optimizer.param_groups)
 
     def _log_metrics(self, log: EpochLog) -> None:
-        metrics = {"train/loss": log.loss, "train/accuracy": log.train_accuracy, "train/rate": log.learning_rate}
-        for name, value in (("test/accuracy", log.test_accuracy), ("validation/loss", log.validation_loss)):
-            if value is not None:
-                metrics[name] = value
+        found = {
+            **{"train/loss": log.loss, "train/accuracy": log.train_accuracy, "train/rate": log.learning_rate},
+            **{"test/accuracy": log.test_accuracy, "test/error": log.test_error},
+            "validation/loss": log.validation_loss,
+        }
+        metrics = {name: value for name, value in found.items() if value is not None}
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.global_step)
 
 
 def _note(log: EpochLog, epochs: int) -> str:
     accuracy = "" if log.test_accuracy is None else f", test {log.test_accuracy:.2f} %"
+    accuracy += "" if log.test_error is None else f", test error {log.test_error:.3g}"
     pulled = {"eta": log.eta, "amplitude": log.amplitude}
     strength = "".join(f", {name} {value:.1e}" for name, value in pulled.items() if value)
     return f"epoch {log.epoch + 1}/{epochs}, loss {log.loss:.4f}{accuracy}{strength}, distance {log.distance:.3f}"

@@ -20,8 +20,9 @@ class EpochLog:
 
     Attributes:
         epoch: counted from 0.
-        loss: mean cross-entropy over the epoch's batches, without the periodic term.
-        train_accuracy: in percent, of the augmented batches, while the weights moved.
+        loss: mean cross-entropy (squared error, where there are no classes) over the epoch's batches, without the
+            periodic term.
+        train_accuracy: in percent, of the augmented batches, while the weights moved; None where there are no classes.
         test_accuracy: in percent, of the whole test set, in the training's precision; None in an epoch that skipped it.
         learning_rate: of the last step, of the fastest layers.
         amplitude: of the periodic term.
@@ -31,12 +32,13 @@ class EpochLog:
         share_on_grid: share of the weights within 0.05 steps of the grid after the last step, 0 to 1.
         seconds: of the training steps; the test set and the checkpoint are not counted.
         eta: of the last step's decoupled pull.
+        test_error: mean squared error of the test set, where there are no classes; None in an epoch that skipped it.
         validation_loss: of the images left out of training; None where there are none.
     """
 
     epoch: int
     loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     test_accuracy: float | None
     learning_rate: float
     amplitude: float
@@ -47,6 +49,7 @@ class EpochLog:
     seconds: float
     eta: float = 0.0
     validation_loss: float | None = None
+    test_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeq.errors import VerifyError
 from edgeq.grid import QuantizedWeight
 from edgeq.progress import Progress, Silent
+from edgeq.tasks import mean_squared_error
 from edgeq.tflite.convert import Interface
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.model import Tensor
@@ -38,10 +39,11 @@ def verify(
     logits: Mapping[str, NDArray[np.float32]],
     *,
     io: Interface = "uint8",
+    targets: NDArray[np.float32] | None = None,
     reference_samples: int = REFERENCE_SAMPLES,
     progress: Progress | None = None,
 ) -> Verification:
-    """Verify a .tflite file of a classifier against its ONNX model, its PyTorch network and its checkpoint.
+    """Verify a .tflite file against its ONNX model, its PyTorch network and its checkpoint.
 
     Args:
         content: the .tflite file.
@@ -52,6 +54,7 @@ def verify(
         labels: int64 [N].
         logits: of PyTorch on the same images, [N, classes]: ``float`` and ``snapped``.
         io: the type of the file's inputs and outputs.
+        targets: float32 of the logits' shape: what the network should give, where it names no classes.
         reference_samples: images that LiteRT's reference kernels, which are slow, are run on.
         progress: shown.
 
@@ -73,6 +76,21 @@ def verify(
     tflite_scores = run(content, [inputs], progress=progress, label="LiteRT, XNNPACK")[0]
     few = _spread(len(images), reference_samples)
     reference_scores = run(content, [inputs[few]], "reference", progress=progress, label="LiteRT, reference kernels")[0]
+    output = graph.tensors[graph.outputs[0]]
+    shared: dict[str, Any] = {
+        "samples": len(images),
+        "reference_samples": len(few),
+        "layers": tuple(layers),
+        "layer_samples": len(golden),
+        "codes": codes,
+        "golden_inputs": inputs[golden],
+        "golden_outputs": run(content, [inputs[golden]], workers=1)[0],
+    }
+    if targets is not None:
+        real = {**logits, "onnx": onnx_scores, "tflite": _as_trained(_real(tflite_scores, output))}
+        errors = {name: mean_squared_error(values, targets) for name, values in real.items()}
+        errors["reference"] = mean_squared_error(_as_trained(_real(reference_scores, output)), targets[few])
+        return Verification(error=errors, **shared)
     classes = {name: scores.argmax(axis=1) for name, scores in logits.items()}
     classes |= {"onnx": onnx_scores.argmax(axis=1), "tflite": tflite_scores.argmax(axis=1)}
     reference = reference_scores.argmax(axis=1)
@@ -80,19 +98,13 @@ def verify(
     accuracy["reference"] = _percent(reference == labels[few])
     return Verification(
         accuracy=accuracy,
-        samples=len(images),
-        reference_samples=len(few),
         top1_agreement=_percent(classes["onnx"] == classes["tflite"]),
         reference_agreement=_percent(reference == classes["tflite"][few]),
-        layers=tuple(layers),
-        layer_samples=len(golden),
-        codes=codes,
         predictions=classes["tflite"].astype(np.int64),
-        confidences=_confidences(_real(tflite_scores, graph.tensors[graph.outputs[0]]), softmax=io != "uint8"),
+        confidences=_confidences(_real(tflite_scores, output), softmax=io != "uint8"),
         float_predictions=classes["float"].astype(np.int64),
         float_confidences=_confidences(logits["float"]),
-        golden_inputs=inputs[golden],
-        golden_outputs=run(content, [inputs[golden]], workers=1)[0],
+        **shared,
     )
 
 
@@ -137,6 +149,11 @@ def _real(values: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
     if tensor.quantization is not None:
         real = (real - tensor.quantization.zero_point[0]) * tensor.quantization.scale[0]
     return real
+
+
+def _as_trained(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A file's outputs in PyTorch's layout: images [N, H, W, C] become [N, C, H, W]."""
+    return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
 
 
 def _confidences(scores: NDArray[np.float32], *, softmax: bool = True) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,12 @@ class Verification:
 
     Attributes:
         accuracy: percent of the test images, by runtime: ``float``, ``snapped``, ``onnx``, ``tflite`` (XNNPACK) on
-            all of them and ``reference`` on ``reference_samples``.
+            all of them and ``reference`` on ``reference_samples``; empty where there are no classes.
+        error: mean squared error by runtime, where there are no classes; else empty.
         samples: test images.
         reference_samples: those that the reference kernels, which are slow, were run on.
-        top1_agreement: percent of the test images on which onnxruntime and LiteRT name the same class.
+        top1_agreement: percent of the test images on which onnxruntime and LiteRT name the same class; None where
+            there are no classes, as ``reference_agreement``.
         reference_agreement: percent of the reference samples on which both of LiteRT's kernels name the same class.
         layers: operation by operation, in order.
         layer_samples: images that the layers were compared on.
@@ -58,20 +60,26 @@ class Verification:
         golden_inputs, golden_outputs: what the file takes and the exact bytes it gives, for a self-test on the device.
     """
 
-    accuracy: dict[str, float]
     samples: int
     reference_samples: int
-    top1_agreement: float
-    reference_agreement: float
     layers: tuple[LayerParity, ...]
     layer_samples: int
     codes: int
-    predictions: NDArray[np.int64]
-    confidences: NDArray[np.float32]
-    float_predictions: NDArray[np.int64]
-    float_confidences: NDArray[np.float32]
     golden_inputs: NDArray[np.generic]
     golden_outputs: NDArray[np.generic]
+    accuracy: dict[str, float] = field(default_factory=dict)
+    error: dict[str, float] = field(default_factory=dict)
+    top1_agreement: float | None = None
+    reference_agreement: float | None = None
+    predictions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    confidences: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    float_predictions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    float_confidences: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def judged(self) -> dict[str, dict[str, float]]:
+        """``accuracy`` or ``error``, as manifests have it."""
+        counts = {"samples": self.samples, "reference_samples": self.reference_samples}
+        return {"error": {**self.error, **counts}} if self.error else {"accuracy": {**self.accuracy, **counts}}
 
     @property
     def max_float_error(self) -> float | None:
