@@ -26,15 +26,20 @@ Symbols = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """How codes were written: ``dense`` or ``sparse``, bits of a relative index, values in use, places in use."""
+    """How codes were written: ``dense`` or ``sparse``, bits of a relative index, values in use, places in use.
+
+    ``tied`` is how many places share a code in most of a symmetric weight, of which one code each is written.
+    """
 
     index_bits: int
     distinct: int
     used: int
+    tied: int = 1
 
     @property
     def words(self) -> str:
-        return f"relative indices of {self.index_bits} bits" if self.index_bits else "dense"
+        words = f"relative indices of {self.index_bits} bits" if self.index_bits else "dense"
+        return f"{words}, one code for {self.tied} tied" if self.tied > 1 else words
 
 
 def write_codes(writer: Writer, codes: Symbols, rows: int) -> Coded:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.compress.symmetry import SYMMETRIES, find_symmetry, independent, tied_places
 from edgeq.packing.codes import Coded, read_codes, write_codes
 from edgeq.packing.stream import Reader, Writer
 
 __all__ = ["Kind", "read_constant", "write_constant"]
 
-CODES, CODEBOOK, PLANES, ZIGZAG = range(4)
+CODES, CODEBOOK, PLANES, ZIGZAG, TIED = range(5)
 """Bytes or parts of bytes; at most 256 different wider numbers; the bytes of numbers apart, the first of all first;
-the same of integers whose sign has gone to the lowest bit, so that the high bytes of small ones are zero."""
+the same of integers whose sign has gone to the lowest bit, so that the high bytes of small ones are zero; codes of a
+symmetric weight, one for each group of equal ones."""
 MOST_VALUES = 256
 PROBE = 1 << 14  # numbers looked at before all of them are sorted
 
@@ -27,19 +31,24 @@ class Kind:
         bits: of a number: 2, 4, 8, 16, 32 or 64.
         signed: whether they are integers in two's complement, wider than 8 bits.
         rows: of the matrix they make; 1 where they make none.
+        shape: of a weight as TFLite has it, [O, I] or [O, KH, KW, I]; empty for what is none.
     """
 
     bits: int = 8
     signed: bool = False
     rows: int = 1
+    shape: tuple[int, ...] = ()
 
 
 def write_constant(writer: Writer, content: NDArray[np.uint8], kind: Kind) -> Coded:
     """Write bytes, at least one, whose number the reader knows."""
     if kind.bits <= 8:
+        codes = _split(content, kind.bits)
+        tied = _write_tied(writer, codes, kind)
+        if tied is not None:
+            return tied
         writer.number(CODES)
         writer.number(8 // kind.bits)
-        codes = _split(content, kind.bits)
         return write_codes(writer, codes, 1 if len(codes) % kind.rows else kind.rows)
     numbers = content.view(f"<u{kind.bits // 8}")
     values = np.unique(numbers[:PROBE])
@@ -63,7 +72,9 @@ def read_constant(reader: Reader, size: int) -> NDArray[np.uint8]:
     Raises:
         FormatError: truncated or damaged.
     """
-    form, each = reader.number(ZIGZAG), reader.number(8)
+    form, each = reader.number(TIED), reader.number(8)
+    if form == TIED and each in (1, 2, 4):
+        return _joined(_read_tied(reader, size * each), 8 // each)
     if form == CODES and each in (1, 2, 4):
         return _joined(read_codes(reader, size * each), 8 // each)
     if form == CODES or each not in (2, 4, 8) or size % each:
@@ -80,6 +91,32 @@ def read_constant(reader: Reader, size: int) -> NDArray[np.uint8]:
     if form == ZIGZAG:
         numbers = numbers >> np.array(1, numbers.dtype) ^ (0 - (numbers & np.array(1, numbers.dtype)))
     return numbers.view(np.uint8)
+
+
+def _write_tied(writer: Writer, codes: NDArray[np.uint8], kind: Kind) -> Coded | None:
+    """Write one code for each group of equal ones; None, and nothing written, for a weight that has no symmetry."""
+    shape = kind.shape if len(kind.shape) == 4 else (*kind.shape[:1], 1, 1, *kind.shape[1:])
+    if len(shape) != 4 or len(codes) != math.prod(shape) or (codes == codes[0]).all():
+        return None
+    weight = codes.reshape(shape).transpose(0, 3, 1, 2)
+    symmetry = find_symmetry(weight)
+    places = None if symmetry is None else tied_places(weight.shape, *symmetry)
+    if symmetry is None or places is None:
+        return None
+    for number in (TIED, 8 // kind.bits, SYMMETRIES.index(symmetry), *weight.shape):
+        writer.number(number)
+    coded = write_codes(writer, independent(weight, places).astype(np.uint8), 1)
+    return dataclasses.replace(coded, tied=symmetry[1])
+
+
+def _read_tied(reader: Reader, count: int) -> NDArray[np.uint8]:
+    symmetry = SYMMETRIES[reader.number(len(SYMMETRIES) - 1)]
+    shape = tuple(reader.number(count) for _ in range(4))
+    places = tied_places(shape, *symmetry) if math.prod(shape) == count else None
+    if places is None:
+        raise reader.fail("is damaged: a weight that cannot be symmetric", got=shape, wanted=f"{count} codes")
+    values = read_codes(reader, int(places.max()) + 1)
+    return np.ascontiguousarray(values[places].transpose(0, 2, 3, 1)).ravel()
 
 
 def _split(content: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

@@ -128,7 +128,8 @@ def _data_part(model: Any, tensor: Any, name: str) -> Iterator[Part]:
     role: Role = "constants" if not learned else "weights" if len(shape) > 1 else "biases"
     if role == "constants" and size < 4 * LEAST_BYTES:  # shapes and the like, at home among the structure
         return
-    yield Part(offset, size, role, name, Kind(bits, signed, rows), values)
+    sides = tuple(map(int, shape)) if role == "weights" else ()
+    yield Part(offset, size, role, name, Kind(bits, signed, rows, sides), values)
 
 
 def _vector(table: Any, slot: int) -> int:

@@ -14,7 +14,7 @@ from torch import nn
 from edgeq.compress import Context, method_from_option
 from edgeq.compress.factored_weight import Eigen, Ldl
 from edgeq.compress.method import Constraint
-from edgeq.compress.symmetry import AXES, TIES, independent, is_symmetric, restored, tied_places
+from edgeq.compress.symmetry import AXES, TIES, find_symmetry, independent, is_symmetric, restored, tied_places
 from edgeq.errors import ModelError, RecipeError
 from edgeq.recipe import Recipe, recipe_from_dict
 
@@ -39,7 +39,7 @@ def test_a_form_is_unchanged_by_its_mirrors_and_ties_nothing_else(name: str) -> 
 
 
 def test_axes_of_a_kernel() -> None:
-    channel, spatial, both = (tied_places((4, 4, 3, 3), "transpose", 2, axes) for axes in AXES)
+    both, channel, spatial = (tied_places((4, 4, 3, 3), "transpose", 2, axes) for axes in AXES)
     assert channel is not None
     assert spatial is not None
     assert both is not None
@@ -62,7 +62,11 @@ def test_independent_codes_restore_all(tie: str, axes: str) -> None:
     codes = restored(values, places)
     assert (independent(codes, places) == values).all()
     assert is_symmetric(codes, tie, TIES[tie][0], axes)  # type: ignore[arg-type, index]
+    found = find_symmetry(codes)
+    assert found is not None
+    assert is_symmetric(codes, *found)
     codes[0, 1, 0, 1] += 1
+    assert find_symmetry(codes) is None
     assert not is_symmetric(codes, tie, TIES[tie][0], axes)  # type: ignore[arg-type, index]
 
 
@@ -182,3 +186,45 @@ def test_weights_that_are_kept_are_not_tied_after_that(first: dict[str, Any]) ->
 def test_a_network_without_a_square_layer_is_refused() -> None:
     with pytest.raises(ModelError, match="no layer can be symmetric"):
         method_from_option("symmetric").apply(nn.Sequential(nn.Linear(4, 3)), Context(images(), Recipe()))
+
+
+def test_symmetric_codes_are_so_in_both_files_up_to_the_signs_of_rows(tmp_path: Path) -> None:
+    """A batch norm with a negative factor turns its channel's signs at the fold; the package keeps one code for two."""
+    import onnx
+
+    import edgeq
+    from edgeq.grid import Grid
+    from edgeq.packing.package import pack_bytes
+    from edgeq.snap import snap
+    from edgeq.tflite.read import read_file
+
+    for name, factors in (("positive", [1.0] * 8), ("mixed", [1.0, 1.0, -1.0] + [1.0] * 5)):
+        torch.manual_seed(2)
+        model = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
+            nn.Flatten(), nn.Linear(512, 3),
+        ).eval()  # fmt: skip
+        with torch.no_grad():
+            model.get_submodule("3").weight.copy_(torch.tensor(factors))  # type: ignore[operator]
+        method_from_option("symmetric,form=triangular").apply(model, Context(images(), Recipe()))
+        table = snap(model, Grid(8))
+        samples = np.random.default_rng(0).uniform(-1, 1, (4, 3, 8, 8)).astype(np.float32)
+        result = edgeq.export(model, (3, 8, 8), samples, tmp_path / name, grid=table)
+        assert is_symmetric(table["2"].codes)
+        graph = read_file(result.tflite)
+        (stored,) = (item.data for item in graph.tensors if item.name == "2.weight" and item.data is not None)
+        signs = np.sign(factors).astype(np.int8)[:, None, None, None]
+        tflite = stored.reshape(8, 3, 3, 8).transpose(0, 3, 1, 2)
+        assert is_symmetric(tflite * signs)
+        assert is_symmetric(tflite) == (name == "positive")
+        proto = onnx.load(result.onnx)
+        (codes,) = (
+            item for item in proto.graph.initializer if item.name.startswith("2.weight") and len(item.dims) == 4
+        )
+        assert (onnx.numpy_helper.to_array(codes) == tflite).all()
+        (form,) = (
+            packed.form
+            for packed in pack_bytes(result.tflite.read_bytes()).parts
+            if packed.part.name == "2.weight" and packed.part.role == "weights"
+        )
+        assert ("tied" in form) == (name == "positive")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgeq.compress.symmetry import SYMMETRIES, tied_places
 from edgeq.packing.codes import Coded
 from edgeq.packing.numbers import Kind, read_constant, write_constant
 from edgeq.packing.stream import Reader, Writer
@@ -52,6 +55,23 @@ def test_several_codes_a_byte_come_back(bits: int, size: int) -> None:
     there_and_back(packed, Kind(bits, rows=3))
     _, taken = there_and_back(packed & 1, Kind(bits, rows=3))
     assert size < 999 or taken < size / 4
+
+
+@pytest.mark.parametrize(("bits", "shape"), [(8, (24, 24)), (8, (16, 3, 3, 16)), (4, (16, 1, 1, 16))])
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_symmetric_weights_take_one_code_for_tied_ones(
+    bits: int, shape: tuple[int, ...], symmetry: tuple[Any, ...]
+) -> None:
+    sides = (shape[0], shape[-1], *shape[1:-1])
+    places = tied_places(sides, *symmetry)
+    if places is None:
+        pytest.skip("this weight cannot have it")
+    values = np.random.default_rng(0).integers(0, 1 << bits, int(places.max()) + 1).astype(np.uint8)
+    codes = np.moveaxis(values[places], 1, -1).ravel()
+    content = codes if bits == 8 else codes[::2] | codes[1::2] << 4
+    coded, taken = there_and_back(content, Kind(bits, rows=shape[0], shape=shape))
+    assert coded.tied > 1
+    assert taken < 1.05 * len(values) * bits / 8 + 300  # and a codebook
 
 
 @pytest.mark.parametrize("density", [0.3, 0.12, 0.05, 0.02])
