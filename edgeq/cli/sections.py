@@ -11,6 +11,7 @@ TITLES = {
     "data": "Data",
     "train": "Training",
     "regularizer": "Pull towards the grid",
+    "rounding": "One and two bits",
     "quantize": "Int8 artifact",
 }
 OTHER = "Output"

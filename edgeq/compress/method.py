@@ -47,12 +47,14 @@ class Context:
         recipe: of the build.
         progress: shown.
         round: how many times the method was applied before; it is once for most.
+        memory: the method's own, kept over its rounds; filled in the same way when a build is resumed.
     """
 
     data: ImageData
     recipe: Recipe
     progress: Progress = field(default_factory=Silent)
     round: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def images(self, count: int) -> tuple[Tensor, Tensor]:
         """Training images drawn by the recipe's seed, as the network takes them, with their classes.

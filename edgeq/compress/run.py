@@ -94,12 +94,14 @@ def train_and_compress(
     entries: list[dict[str, Any]] = []
     result: TrainResult | None = None
     made_with: list[str] = []
+    memory: dict[str, Any] = {}
     for step in steps:
         where = folder / step.folder
         if step.method is not None:
             began = time.perf_counter()
             progress.note(f"{step.method.name}{_round(step)}")
-            context = Context(data, recipe, progress, step.round)
+            memory = memory if step.round else {}
+            context = Context(data, recipe, progress, step.round, memory)
             constraints = _apply(step.method, model, context, constraints)
             made_with.append(json.dumps(step.method.to_table(), sort_keys=True))
             entries.append(_entry(step, model, data, time.perf_counter() - began))

@@ -44,6 +44,18 @@ METHODS: dict[str, Row] = {
         "Zagoruyko and Komodakis 2017, arXiv:1706.00388",
         "the outputs before and after are equal, and the identity that stands for the shortcuts is in the codes",
     ),
+    "prune-balanced": Row(
+        "prune_balanced:PruneBalanced",
+        "sets weights to zero so that every group keeps equally many: n of m neighbours, or each processing element",
+        "Han et al. 2017, arXiv:1612.00694; Mishra et al. 2021, arXiv:2104.08378",
+        "no group of codes has more than its share of non-zeros, in every file",
+    ),
+    "prune-channels": Row(
+        "prune_channels:PruneChannels",
+        "takes channels and units out, by their weights, by how often they are not zero, or by Fisher information",
+        "Li et al. 2017, arXiv:1608.08710; Hu et al. 2016, arXiv:1607.03250; Theis et al. 2018, arXiv:1801.05787",
+        "the file has fewer channels, as many as asked for, and the network computes as if nobody read the others",
+    ),
     "prune-magnitude": Row(
         "prune_magnitude:PruneMagnitude",
         "sets the smallest weights of each layer to zero, a share of them or those below a multiple of the deviation",

@@ -16,7 +16,7 @@ from torch import nn
 from edgeq.errors import FormatError
 from edgeq.rounding.activations import Levels, SignAboutMean, put_before
 
-__all__ = ["LAYERS", "module_at", "note", "rebuild", "replace", "structure_of", "structure_to_json"]
+__all__ = ["LAYERS", "can_be_noted", "module_at", "note", "rebuild", "replace", "structure_of", "structure_to_json"]
 
 _NOTE = "_edgeq_structure"
 _MAX_PARTS = 16
@@ -44,6 +44,10 @@ def _conv(layer: nn.Conv2d) -> Spec:
     }
 
 
+def _conv_transpose(layer: nn.ConvTranspose2d) -> Spec:
+    return {**_conv(layer), "output_padding": _pair(layer.output_padding)}  # type: ignore[arg-type]
+
+
 def _linear(layer: nn.Linear) -> Spec:
     return {"in_features": layer.in_features, "out_features": layer.out_features, "bias": layer.bias is not None}
 
@@ -55,6 +59,7 @@ def _batch_norm(layer: nn.BatchNorm2d) -> Spec:
 # By the name in a note: the class and what its constructor takes. Nothing else can come out of a file.
 LAYERS: dict[str, tuple[type[nn.Module], Callable[[Any], Spec]]] = {
     "Conv2d": (nn.Conv2d, _conv),
+    "ConvTranspose2d": (nn.ConvTranspose2d, _conv_transpose),
     "Linear": (nn.Linear, _linear),
     "BatchNorm2d": (nn.BatchNorm2d, _batch_norm),
     "BatchNorm1d": (nn.BatchNorm1d, _batch_norm),
@@ -97,6 +102,15 @@ def note(model: nn.Module, path: str) -> None:
         notes[parent][int(index)] = spec
     else:
         notes[path] = [spec]
+
+
+def can_be_noted(layer: nn.Module) -> bool:
+    """The layer is of the kinds of :data:`LAYERS` and can be described."""
+    try:
+        _spec(layer)
+    except ValueError:
+        return False
+    return True
 
 
 def structure_of(model: nn.Module) -> dict[str, list[Spec]]:
@@ -178,9 +192,9 @@ def _layer(spec: Any, shapes: Mapping[str, Sequence[int]], path: str) -> nn.Modu
     numbers = [part for value in given.values() for part in (value if isinstance(value, list) else [value])]
     if any(not isinstance(part, int | float) or not 0 <= part <= _MAX_SIDE for part in numbers):
         raise ValueError(f"sizes {given} at {path}")
-    if kind in (nn.Conv2d, nn.Linear):
-        out, into = (given["out_channels"], given["in_channels"]) if kind is nn.Conv2d else (
-            given["out_features"], given["in_features"])  # fmt: skip
+    if kind in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear):
+        ends = ("out_features", "in_features") if kind is nn.Linear else ("out_channels", "in_channels")
+        out, into = given[ends[0]], given[ends[1]]
         size = out * (into // given.get("groups", 1)) * math.prod(given.get("kernel_size", [1]))
         reach = zip(given.get("padding", []), given.get("kernel_size", []), given.get("dilation", []), strict=True)
         if any(padding > dilation * (kernel - 1) for padding, kernel, dilation in reach):

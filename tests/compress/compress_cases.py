@@ -79,6 +79,20 @@ def _has_identity(weight: QuantizedWeight) -> bool:
 LENET5_MACS = 651_720
 
 
+def _most(weight: QuantizedWeight, of: int) -> int:
+    """Non-zeros of the fullest group of neighbours along the inputs."""
+    return int((np.moveaxis(weight.codes, 1, -1).reshape(-1, of) != 0).sum(1).max())
+
+
+def _by_element(weight: QuantizedWeight, elements: int) -> list[int]:
+    """Non-zeros of each processing element, to which rows are dealt in turn."""
+    return [int((weight.codes[element::elements] != 0).sum()) for element in range(elements)]
+
+
+def _outputs(codes: Codes) -> list[int]:
+    return [weight.codes.shape[0] for weight in codes.values()]
+
+
 CASES = [
     Case(
         "prune-magnitude",
@@ -139,5 +153,30 @@ CASES = [
         ),
         {"form": "triangles", "ways": 8, "axes": "spatial"},
         {"bits": 8, "method": "straight-through"},
+    ),
+    Case(
+        "prune-balanced",
+        lambda codes, entry: all(_most(codes[name], 4) == 2 for name in ("conv3", "fc1", "fc2")),
+    ),
+    Case(
+        "prune-balanced",
+        lambda codes, entry: all(
+            max(_by_element(weight, 4)) <= weight.codes.size // 8 < 1.3 * min(_by_element(weight, 4)) + 2
+            for weight in codes.values()
+            if len(weight.codes) % 4 == 0
+        ),
+        {"sparsity": 0.5, "elements": 4, "skip": ["conv1"]},
+        {"bits": 8},
+    ),
+    Case(
+        "prune-channels",
+        lambda codes, entry: _outputs(codes) == [4, 8, 60, 44, 10] and entry["channels"] == 126,
+    ),
+    Case(
+        "prune-channels",
+        lambda codes, entry: (
+            _outputs(codes)[-1] == 10 and codes["conv1"].codes.shape[1] == 3 and entry["macs"] <= 0.5 * LENET5_MACS
+        ),
+        {"criterion": "fisher", "macs": 0.5, "multiple": 1, "samples": 256},
     ),
 ]
