@@ -40,6 +40,7 @@ PARSED_ONLY = {
     r"edgeq report .*--bench": "wants the JSON of a bench; tests/report has one",
     r"edgeq reproduce (table2|table3|methods|few-bits)": "trains for hours; tests/reproduce has the parts",
     r"edgeq build --method (bit-pro|binary-|bnn|bwn|xnor-|dorefa|twn|ttq)": "tests/rounding/test_rounding_pages.py",
+    r"edgeq build .*--compress": "tests/compress/test_every_method.py builds the recipe of each method's page",
     r"edgeq build .*imagenet": "wants ImageNet; tests/data has small folders on disk",
     r"edgeq build .*cifar10": "trains for an hour; `make cifar10` is the same line",
 }
