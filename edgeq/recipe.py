@@ -295,6 +295,9 @@ class Recipe:
             raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
                               remedy="leave packed out, or choose fewer bits")  # fmt: skip
         for method in self.compress:
+            if method.keeps_zeros and self.regularizer.function == "cosine":
+                raise method.refuse("the grid has no zero, which is what it makes of weights",
+                                    "take a sine grid, or the method twn or ttq")  # fmt: skip
             method.check(self)
 
     def _settle_method(self) -> None:
@@ -306,7 +309,9 @@ class Recipe:
         if row is not None:
             require(not self.regularizer.stages, "regularizer.stages", list(self.regularizer.stages),
                     f"left out beside method = {self.method}, which has no term")  # fmt: skip
-            object.__setattr__(self, "regularizer", dataclasses.replace(self.regularizer, function=row.function))
+            scale = "channel" if row.scale == "channel" else self.regularizer.scale
+            term = dataclasses.replace(self.regularizer, function=row.function, scale=scale)
+            object.__setattr__(self, "regularizer", term)
 
     def at_width(self, bits: int) -> Recipe:
         """The recipe of a bit-progressive build at another of its widths."""
