@@ -40,7 +40,7 @@ class RankMethod(Method):
         each: ``macs`` is a share of each layer's multiply-adds instead.
         images: how many ``tolerance`` looks at.
         multiple: ranks are rounded up to it; 0 for as many channels as the target's kernels compute at a time: 16
-            where it has dot products, else 8.
+            where it has dot products, else 8; halved until a budget can be met.
         skip: layers left alone, by pattern over their names.
     """
 
@@ -144,6 +144,10 @@ class RankMethod(Method):
         total = count_model(model, context.data.input_shape)["macs"]
         others = total - sum(item.macs_now for item in candidates)
         fitting = _within(candidates, multiple, total * self.macs - others)
+        while fitting is None and multiple > 1 and not self.multiple:
+            multiple //= 2
+            context.progress.note(f"{self.name}: ranks are multiples of {multiple}, to fit into the budget")
+            fitting = _within(candidates, multiple, total * self.macs - others)
         if fitting is None:
             least = (_cost(candidates, keeping(candidates, 0.0, multiple)) + others) / total
             raise ModelError("no ranks are as small", where=f"compress {self.name}: macs", got=self.macs,

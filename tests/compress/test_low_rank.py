@@ -175,6 +175,13 @@ def test_ranks_are_multiples_of_the_channels_that_a_target_computes_at_a_time(ta
     assert model[4].weight.shape == before[4].weight.shape  # grouped: left alone
 
 
+def test_ranks_are_finer_where_a_budget_cannot_be_met_otherwise() -> None:
+    with pytest.raises(ModelError, match="no ranks are as small"):
+        _compressed("low-rank,macs=0.65,multiple=16")
+    share, _, _ = _compressed("low-rank,macs=0.65")
+    assert share <= 0.65
+
+
 def test_a_tolerance_is_kept_on_the_training_images() -> None:
     data = images(120)
     model = _network()
