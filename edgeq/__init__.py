@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         RecipeError,
         VerifyError,
     )
-    from edgeq.examine import accumulators, bench, inspect, report, sensitivity, verify
+    from edgeq.examine import accumulators, bench, inspect, report, search_bits, sensitivity, verify
     from edgeq.grid import Grid, QuantizedWeight
     from edgeq.inspection import Inspection
     from edgeq.layer_costs import Sensitivity
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult, TrainingResult, VerifyResult
     from edgeq.snap import load_grid, save_grid, snap
     from edgeq.targets import Target, list_targets, load_target
+    from edgeq.widths.result import BitSearch
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _HOMES = MappingProxyType(
         "AmplitudeSchedule": "regularize.schedule",
         "BenchRequest": "bench.artifact",
         "BenchResult": "bench.artifact",
+        "BitSearch": "widths.result",
         "BuildResult": "results",
         "ConvertResult": "results",
         "DataError": "errors",
@@ -103,6 +105,7 @@ _HOMES = MappingProxyType(
         "quantize": "api",
         "report": "examine",
         "save_grid": "snap",
+        "search_bits": "examine",
         "sensitivity": "examine",
         "snap": "snap",
         "train": "api",
@@ -116,6 +119,7 @@ __all__ = [
     "AmplitudeSchedule",
     "BenchRequest",
     "BenchResult",
+    "BitSearch",
     "BuildResult",
     "ConvertResult",
     "DataError",
@@ -163,6 +167,7 @@ __all__ = [
     "quantize",
     "report",
     "save_grid",
+    "search_bits",
     "sensitivity",
     "snap",
     "train",

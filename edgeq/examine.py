@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from edgeq.layer_costs import Sensitivity
     from edgeq.posttraining import CalibrationData
     from edgeq.targets import Target
+    from edgeq.widths import BitSearch
 
-__all__ = ["accumulators", "bench", "inspect", "report", "sensitivity", "verify"]
+__all__ = ["accumulators", "bench", "inspect", "report", "search_bits", "sensitivity", "verify"]
 
 
 def verify(
@@ -245,6 +246,52 @@ def accumulators(
             bits=tuple(bits),
             length=chain,
             samples=samples,
+            progress=shown,
+        )
+
+
+def search_bits(
+    folder: str | Path | BuildResult,
+    tolerance: float | Sequence[float] = 1.0,
+    *,
+    data: str | Path | None = None,
+    samples: int = 512,
+    data_bits: bool = True,
+    budget: int = 400,
+    recipe_out: str | Path | None = None,
+    progress: ProgressLike = None,
+) -> BitSearch:
+    """The fewest bits of weights and data by layer that keep a network's accuracy: ``edgeq search-bits``.
+
+    Args:
+        folder: what :func:`edgeq.build` or :func:`edgeq.train` left; its float network is rounded anew.
+        tolerance: points of accuracy that may be lost, or several.
+        data: where the data are now; None: where the build's recipe says.
+        samples: validation images, drawn from the training images; test images choose nothing.
+        data_bits: search those of the data, too; else they stay 8.
+        budget: the most measurements of the network.
+        recipe_out: a TOML file for the build's recipe with the bits of the first tolerance.
+        progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
+
+    Returns:
+        Bits of each layer, accuracy and traffic within each tolerance, and the front between them.
+
+    Raises:
+        FormatError: a file is missing or damaged.
+        RecipeError: a tolerance out of range, or a network without integer weights.
+        DataError: too few images, or 8 bits lose more than the tolerance.
+    """
+    from edgeq.widths import search_build
+
+    with resolve_progress(progress) as shown:
+        return search_build(
+            folder.out if isinstance(folder, BuildResult) else Path(folder),
+            tolerances=(tolerance,) if isinstance(tolerance, int | float) else tuple(tolerance),
+            data=None if data is None else str(data),
+            samples=samples,
+            data_bits=data_bits,
+            budget=budget,
+            recipe_out=None if recipe_out is None else Path(recipe_out),
             progress=shown,
         )
 

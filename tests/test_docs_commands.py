@@ -161,7 +161,8 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / "tests" / "data" / "foreign" / f"{source}.onnx", folder / f"{name}.onnx")
     np.savez(folder / "data.npz", inputs=np.random.default_rng(0).standard_normal((8, 3, 12, 16)).astype(np.float32))
     shutil.make_archive(str(folder / "photos"), "zip", folder, "photos")
-    (folder / "photos.toml").write_text(RECIPE)
+    for name in ("photos", "bits"):
+        (folder / f"{name}.toml").write_text(RECIPE)
     (folder / "my-board.toml").write_text(BOARD)
     (folder / "my_package").mkdir()
     for place in (folder / "nets.py", folder / "my_package" / "nets.py"):

@@ -35,6 +35,7 @@ COMMANDS = {
     "unpack": "The .tflite file in a package, byte for byte.",
     "verify": "Check a build again, in every runtime.",
     "sensitivity": "Which layer costs how much: one layer quantized at a time, and all but one.",
+    "search-bits": "The fewest bits of weights and data by layer that keep a network's accuracy.",
     "accumulators": "How wide the accumulators of an int8 file must be: proved, and tried narrower.",
     "bench": "What an artifact costs on a device: counted and estimated under QEMU, or measured on a board.",
     "peak": "NEON peak loops: counted under QEMU, or measured on one core of a board.",
@@ -64,7 +65,7 @@ class _Commands(SuggestingGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"edgeq.cli.{cmd_name}")
+        module = importlib.import_module(f"edgeq.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
