@@ -16,6 +16,7 @@ from edgeq.export.bias import correct_biases, float_parameters, with_floats
 from edgeq.export.channels import settle_channels
 from edgeq.export.decompose import decompose
 from edgeq.export.equalize import equalize
+from edgeq.export.fixed_point import check_fixed_point
 from edgeq.export.fold import fold_model, fold_untrained
 from edgeq.export.layer_parts import layer_name, layer_of
 from edgeq.export.qdq import place_qdq
@@ -95,7 +96,7 @@ def make_artifact(
     plan = plan or Plan()
     check_plan(model, plan, calibration)
     table = {f"{name}.weight": weight for name, weight in trained.items()}
-    if calibration.moves_floats:
+    if calibration.moves_floats or plan.grid.power_of_two:
         fold_untrained(model, table)
     notes: list[str] = []
     if calibration.equalize and not equalize(model, table):
@@ -105,7 +106,8 @@ def make_artifact(
     kinds: list[str] = sorted(plan.uses - {"float32"})
     ranges = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
     given = {**take_trained_activations(model), **(pinned or {})}
-    grids = {kind: activation_grids(model, ranges, given, kind) for kind in kinds}
+    fixed = plan.grid.power_of_two
+    grids = {kind: activation_grids(model, ranges, given, kind, power_of_two=fixed) for kind in kinds}
     weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
     for kind in kinds:
         part = {name: weight for name, weight in weights.items() if plan.mode_of(layer_of(name)).activations == kind}
@@ -115,6 +117,8 @@ def make_artifact(
     if calibration.correct_bias:
         correct_biases(qdq, with_floats(model, floats), samples)
     conversion = convert_qdq(qdq, io=io, head=head, floats="float32" in plan.uses)
+    if plan.grid.power_of_two:
+        check_fixed_point(conversion.graph)
     content = tflite_bytes(conversion.graph, classifier)
     return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
 

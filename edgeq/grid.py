@@ -5,6 +5,8 @@ A grid is named after the periodic function whose zeros are its points. With ``c
 - sine and hat (eq. 8, 9): points ``c k / f`` for k = -f..f; codes k in [-f, f], step ``c / f``.
 - cosine: points ``c (k + 1/2) / f`` for k = -f..f-1; codes the odd integers 2k + 1, step ``c / (2 f)``.
 
+In fixed point the step is a power of two near it, and c follows from that.
+
 Equation numbers are those of Naumov et al. 2018, "On Periodic Functions as Regularizers for Quantization of Neural
 Networks".
 """
@@ -26,7 +28,10 @@ __all__ = [
     "QuantizedWeight",
     "asymmetric_grid",
     "bits_to_frequency",
+    "fixed_point_grid",
     "frequency_to_bits",
+    "power_of_two_steps",
+    "q_format",
     "quantize_weight",
 ]
 
@@ -80,6 +85,30 @@ def asymmetric_grid(low: float, high: float) -> tuple[float, int]:
     return scale, int(np.clip(np.rint(INT8_MIN - low / scale), INT8_MIN, INT8_MAX))
 
 
+def fixed_point_grid(low: float, high: float, dtype: str = "int8") -> tuple[float, int]:
+    """The finest grid over [low, high] whose scale is a power of two, and its zero point: 0 where there are negative
+    values or the type is int16, else the smallest code, which makes all codes count.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    least, most = (-128, 127) if dtype == "int8" else (-32768, 32767)
+    zero = least if low == 0 and dtype == "int8" else 0
+    needed = max(high / (most - zero), low / (least - zero) if least < zero else 0.0)
+    if not needed >= np.finfo(np.float32).tiny:  # values that are always zero
+        return 1.0, zero
+    mantissa, exponent = math.frexp(needed)
+    return math.ldexp(0.5 if mantissa == 0.5 else 1.0, exponent), zero
+
+
+def q_format(scale: float, zero_point: int, bits: int) -> str:
+    """The fixed-point format of a grid, ``Q I.F`` with the sign among the I bits, or ``UQ I.F`` where there is none;
+    empty where the scale is no power of two or the zero point is neither 0 nor the smallest code."""
+    mantissa, exponent = math.frexp(scale)
+    if mantissa != 0.5 or not bits or zero_point not in (0, -(1 << (bits - 1))):
+        return ""
+    fraction = 1 - exponent
+    return f"{'UQ' if zero_point else 'Q'}{bits - fraction}.{fraction}"
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """A weight grid that fits int8.
@@ -87,6 +116,7 @@ class Grid:
     Attributes:
         bits: 2 to 8 for sine and hat, 1 to 7 for cosine (its codes are odd numbers up to 2^bits - 1).
         function: the periodic function whose zeros are the grid's points.
+        power_of_two: whether steps are powers of two (dynamic fixed point).
 
     Raises:
         RecipeError: the codes of such a grid do not fit int8, or there is no such grid.
@@ -94,6 +124,7 @@ class Grid:
 
     bits: int = 8
     function: Function = "sine"
+    power_of_two: bool = False
 
     def __post_init__(self) -> None:
         most = 7 if self.function == "cosine" else 8
@@ -157,7 +188,8 @@ def quantize_weight(
     name: str = "weight",
     scale: NDArray[np.float32] | None = None,
 ) -> QuantizedWeight:
-    """Round a trained weight to its grid, once; the step is ``max|w| / f`` (half of it for cosine).
+    """Round a trained weight to its grid, once; the step is ``max|w| / f`` (half of it for cosine), or in fixed point
+    the power of two near it that :func:`power_of_two_steps` chooses.
 
     Args:
         weight: float32 [O, ...].
@@ -187,6 +219,8 @@ def quantize_weight(
     rows = weight.reshape(weight.shape[0], -1) if per_channel else weight.reshape(1, -1)
     peak = np.abs(rows).max(axis=1, initial=0.0) if scale is None else scale
     step = (peak.astype(np.float64) / grid.steps_in_max).astype(np.float32)
+    if grid.power_of_two and scale is None:
+        step = power_of_two_steps(rows, step, grid)
     empty = step < np.finfo(np.float32).tiny  # runtimes refuse a scale that is no normal number
     step[empty] = 1.0
     position = rows.astype(np.float64) / step[:, None]
@@ -197,6 +231,27 @@ def quantize_weight(
     if grid.function == "cosine":  # its points lie two codes apart: one grid step is two code steps
         distance /= 2
     return QuantizedWeight(codes.astype(np.int8).reshape(weight.shape), step, grid, distance)
+
+
+def power_of_two_steps(rows: NDArray[np.float32], step: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """For each row of weights, the power of two just above its step or the one below that, which clips the largest
+    weights: whichever has the smaller squared error.
+
+    Args:
+        rows: float32 [R, ...].
+        step: float32 [R], ``max|w|`` over the steps that make it up.
+        grid: bits and function.
+    """
+    mantissa, exponent = np.frexp(step)
+    upper = np.ldexp(np.float32(1), exponent - (mantissa == 0.5)).astype(np.float32)
+    lower = (upper / 2).astype(np.float32)
+    errors = []
+    for candidate in (upper, lower):
+        position = rows.astype(np.float64) / np.where(candidate > 0, candidate, 1)[:, None]
+        missed = (position - nearest_code(position, grid)) * candidate[:, None]
+        errors.append((missed**2).sum(axis=1))
+    chosen: NDArray[np.float32] = np.where(errors[1] < errors[0], lower, upper)
+    return np.where(step >= np.finfo(np.float32).tiny, chosen, step).astype(np.float32)
 
 
 def nearest_code(position: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from edgeq.display.summary import Result, Summary, Table, table
 from edgeq.errors import FormatError
+from edgeq.grid import q_format
 from edgeq.whole_file import read_whole
 
 __all__ = ["Inspection", "OperationRow", "TensorRow", "inspect_file"]
 
+FIXED_POINT = {"int8": 8, "uint8": 8, "int16": 16}
 QUANTIZED = {"int8", "uint8", "int4", "int2", "int16"}
 
 
@@ -27,6 +29,7 @@ class TensorRow:
         shape: sizes; a string where symbolic.
         size_bytes: of a constant; 0 otherwise.
         grid: its scale and zero point in words; empty where there is none.
+        format: in a .tflite file whose scale is a power of two, the fixed-point format, such as ``Q1.7``.
     """
 
     name: str
@@ -34,6 +37,7 @@ class TensorRow:
     shape: tuple[int | str, ...]
     size_bytes: int
     grid: str
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +120,16 @@ class Inspection(Result):
     def tensor_table(self) -> Table:
         """Every tensor with its grid and size."""
         rows = [
-            [row.name, _typed(row.dtype, row.shape), f"{row.size_bytes:,}" if row.size_bytes else "", row.grid]
+            [
+                row.name,
+                _typed(row.dtype, row.shape),
+                f"{row.size_bytes:,}" if row.size_bytes else "",
+                row.grid,
+                row.format,
+            ]
             for row in self.tensors
         ]
-        return table("", ["tensor", "", "bytes", "grid: real ="], rows, right={2})
+        return table("", ["tensor", "", "bytes", "grid: real =", "format"], rows, right={2})
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes, and what is computed of them."""
@@ -228,7 +238,22 @@ def _tflite_row(tensor: Any) -> TensorRow:
     size = 0 if tensor.data is None else int(tensor.data.nbytes)
     if tensor.dtype in PACKED_BITS:  # several codes a byte
         size = -(-size * PACKED_BITS[tensor.dtype] // 8)
-    return TensorRow(tensor.name, tensor.dtype, tensor.shape, size, grid)
+    return TensorRow(tensor.name, tensor.dtype, tensor.shape, size, grid, _format(tensor))
+
+
+def _format(tensor: Any) -> str:
+    """The fixed-point format of a tensor of one scale; a constant has as many bits as its largest code takes."""
+    from edgeq.tflite.model import PACKED_BITS
+
+    grid = tensor.quantization
+    if grid is None or grid.scale.size != 1 or tensor.dtype not in (*FIXED_POINT, *PACKED_BITS):
+        return ""
+    unsigned = tensor.dtype == "uint8"
+    bits = FIXED_POINT.get(tensor.dtype) or PACKED_BITS[tensor.dtype]
+    if tensor.data is not None and tensor.data.size and not unsigned:
+        bits = 1 + max(int(tensor.data.max()).bit_length(), (-int(tensor.data.min())).bit_length())
+    zero = int(grid.zero_point[0]) - (128 if unsigned else 0)
+    return q_format(float(grid.scale[0]), zero, bits)
 
 
 # --- ONNX -----------------------------------------------------------------------------------------

@@ -159,6 +159,11 @@ def _load_data(recipe: Recipe, progress: Progress) -> ImageData:
 def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
     """Fill in what follows from the data and the bits, so that the recipe in the output folder says it."""
     train, regularizer = recipe.train, recipe.regularizer
+    if recipe.grid.power_of_two:
+        form = regularizer.form or ("latent" if regularizer.amplitude is None else "loss")
+        regularizer = dataclasses.replace(
+            regularizer, form=form, scale_update="held", hold_epoch=regularizer.hold_epoch or 0
+        )
     flip = data.mirrors if train.flip is None else train.flip
     train = dataclasses.replace(train, flip=flip, warmup=train.warmup_for())
     steps = math.ceil(len(data.train_images) * (1 - train.validation) / train.batch_size)
@@ -173,6 +178,7 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
     """The network, the recipe with what follows from it, and the certainty that it can be converted before hours go
     into its training."""
     from edgeq.artifact import check_convertible
+    from edgeq.compress.fold_batch_norm import check_folded
     from edgeq.compress.run import plan_steps
     from edgeq.export.float_onnx import export_float
     from edgeq.models import prepare_network
@@ -191,6 +197,8 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
         plain = make_network(recipe, data)
         fold_weights(plain)
     layers = quantized_layers(plain)
+    if recipe.grid.power_of_two:
+        check_folded(plain, recipe.compress)
     recipe = with_ends(recipe, plain, data.input_shape)
     attach_activations(model, recipe, data.input_shape)
     float_model = export_float(plain, [data.input_shape], output_names=["logits"])

@@ -226,7 +226,7 @@ def _float_module(
     if grid_file is not None:
         trained = load_grid(grid_file) if isinstance(grid_file, Path) else dict(grid_file)
         put_codes(model, trained)
-    elif not request.per_channel:
+    elif not (request.per_channel or request.grid.power_of_two):  # which is rounded after the fold
         trained = snap(model, request.grid, grid_of=request.plan.grid_of)
     float_model = export_float(model, input_shapes)
     check_export(float_model, model)

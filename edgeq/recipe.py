@@ -202,6 +202,7 @@ class QuantizeRecipe:
             grid; 0 keeps those of the training; left out, it follows the bits (:meth:`batch_norm_images_for`).
         mode: what the file computes in: ``int8``, ``int16``, ``dynamic``, ``float16`` or ``float32``.
         packed: store codes of 4 bits or fewer two a byte where a kernel takes them so.
+        scale_format: ``free``, or ``power-of-two`` of weights and activations: dynamic fixed point.
         io: ``uint8`` (pixels in, softmax scores out), ``int8`` (bare codes, logits out) or ``float32``; left out,
             ``uint8`` in mode ``int8`` and ``float32`` in the others.
     """
@@ -210,6 +211,7 @@ class QuantizeRecipe:
     batch_norm_images: int | None = None
     mode: Literal["int8", "int16", "dynamic", "float16", "float32"] = "int8"
     packed: bool = False
+    scale_format: Literal["free", "power-of-two"] = "free"
     io: Literal["uint8", "int8", "float32"] | None = None
 
     def __post_init__(self) -> None:
@@ -297,6 +299,8 @@ class Recipe:
         if plan.packed and not plan.packs:
             raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
                               remedy="leave packed out, or choose fewer bits")  # fmt: skip
+        if self.grid.power_of_two:
+            _check_fixed_point(self)
         for method in self.compress:
             if method.keeps_zeros and self.regularizer.function == "cosine":
                 raise method.refuse("the grid has no zero, which is what it makes of weights",
@@ -346,12 +350,26 @@ class Recipe:
     @property
     def grid(self) -> Grid:
         """The grid that weights are trained towards and rounded to."""
-        return Grid(self.bits, self.regularizer.function)
+        return Grid(self.bits, self.regularizer.function, self.quantize.scale_format == "power-of-two")
 
     @property
     def plan(self) -> Plan:
         """Modes and grids by layer."""
         return plan_from_options(self.quantize.mode, self.grid, self.layers, packed=self.quantize.packed)
+
+
+def _check_fixed_point(recipe: Recipe) -> None:
+    """Refuse what leaves a step that is no power of two, or none at all."""
+    for fits, key, got, why in (
+        (recipe.plan.uses <= {"int8", "int16"}, "quantize.mode", recipe.quantize.mode, "floats have no fixed point"),
+        (recipe.method in ("periodic", "post-training"), "method", recipe.method, "it has scales of its own"),
+        (recipe.regularizer.scale_update in (None, "held"), "regularizer.scale_update",
+         recipe.regularizer.scale_update, "a scale is held at a power of two"),
+        (not recipe.regularizer.stages, "regularizer.stages", list(recipe.regularizer.stages), "one grid is held"),
+    ):  # fmt: skip
+        if not fits:
+            raise RecipeError(f"does not go with power-of-two scales: {why}", where=key, got=got,
+                              remedy="leave it out, or quantize.scale_format")  # fmt: skip
 
 
 def _shortest(choice: str | int | LayerChoice) -> str | int | LayerChoice:

@@ -90,7 +90,7 @@ def test_a_trial_rounds_as_a_build_does_and_puts_the_network_back() -> None:
         copy.load_state_dict(before)
         for name, module in quantized_layers(copy).items():
             values = quantize_weight(before[f"{name}.weight"].numpy(), Grid(bits)).values
-            module.weight.data = torch.from_numpy(values)  # type: ignore[assignment]
+            module.weight.data = torch.from_numpy(values)
         exact = Trial(copy, Grid(), per_channel=False, calibration=data.train_images)
         wanted = exact.score(((0, 0),) * len(trial.layers), data.test_images, data.test_labels)
         assert trial.score(((bits, 0),) * len(trial.layers), data.test_images, data.test_labels) == wanted

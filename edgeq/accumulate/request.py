@@ -57,7 +57,12 @@ def _images(artifact: Path, data: str | None, graph: Graph, progress: Progress) 
     if artifact.is_dir() and recipe.is_file():
         own = load_recipe(recipe).data
         return load_data(
-            data or own.path, image_size=own.image_size, cache=own.cache, unreadable=own.unreadable, progress=progress
+            data or own.path,
+            image_size=own.image_size,
+            crop=own.crop,
+            cache=own.cache,
+            unreadable=own.unreadable,
+            progress=progress,
         )
     if data is None:
         raise RecipeError("widths are tried on images", where="--bits", got=artifact, remedy="give --data, too")

@@ -54,6 +54,7 @@ FIELDS = {
     "layers": ("layers",),
     "compress": ("compress",),
     "packed": ("quantize", "packed"),
+    "scale_format": ("quantize", "scale_format"),
     "io": ("quantize", "io"),
 }
 
@@ -102,6 +103,11 @@ MODE_OPTIONS = [
         help="Another mode or other bits for layers, such as 'layer3.*=float32' or 'fc=4'; repeated.",
     ),
     click.option("--packed", is_flag=True, default=None, help="Store codes of 4 bits or fewer two a byte."),
+    click.option(
+        "--scale-format",
+        type=click.Choice(["free", "power-of-two"]),
+        help="Of weights and activations; power-of-two is dynamic fixed point [free].",
+    ),
 ]
 
 _RECIPE_OPTIONS = [

@@ -37,7 +37,7 @@ _OPTIONS = [
         "--regularizer", type=click.Choice(["sine", "cosine", "hat"]), default="sine", help="Its grid [sine]."
     ),
     click.option(
-        "--scale", type=click.Choice(["tensor", "channel"]), default="channel", help="Of the weights [channel]."
+        "--scale", type=click.Choice(["tensor", "channel"]), help="Of the weights [channel; tensor in fixed point]."
     ),
     *MODE_OPTIONS,
     click.option(
@@ -62,11 +62,12 @@ def request_from_options(options: dict[str, Any]) -> ExportRequest:
     from edgeq.grid import Grid
     from edgeq.posttraining import ExportRequest
 
+    power_of_two = options["scale_format"] == "power-of-two"
     return ExportRequest(
         calibration_data=options["calibration_data"],
         calibration=options["calibration"],
-        grid=Grid(options["bits"], options["regularizer"]),
-        per_channel=options["scale"] == "channel",
+        grid=Grid(options["bits"], options["regularizer"], power_of_two),
+        per_channel=(options["scale"] or ("tensor" if power_of_two else "channel")) == "channel",
         io=options["io"],
         mode=options["mode"] or "int8",
         layers=options["layers"] or {},

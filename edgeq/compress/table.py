@@ -38,6 +38,12 @@ class Row:
 
 
 METHODS: dict[str, Row] = {
+    "fold-batch-norm": Row(
+        "fold_batch_norm:FoldBatchNorm",
+        "puts batch norms into weights and biases, so that a layer has one step for all its channels",
+        "Jacob et al. 2017, arXiv:1712.05877, section 3.2",
+        "no batch norm is left, the network computes the same, and every layer has one step in every file",
+    ),
     "fold-dirac": Row(
         "fold_dirac:FoldDirac",
         "folds the identity and the normalized filters of a DiracNet into plain convolutions",

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.errors import ExportError
-from edgeq.grid import asymmetric_grid
+from edgeq.grid import asymmetric_grid, fixed_point_grid
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.ops import OPERATIONS
 from edgeq.tflite.ops.activation import fixed_grid
@@ -36,8 +36,10 @@ class ActivationGrid:
     dtype: str = "int8"
 
     @classmethod
-    def from_range(cls, low: float, high: float, dtype: str = "int8") -> ActivationGrid:
+    def from_range(cls, low: float, high: float, dtype: str = "int8", *, power_of_two: bool = False) -> ActivationGrid:
         """The grid over [low, high] widened to hold zero, which is then exactly a code; symmetric of int16."""
+        if power_of_two:
+            return cls(*fixed_point_grid(low, high, dtype), dtype)
         if dtype == "int8":
             return cls(*asymmetric_grid(low, high))
         scale = float(np.float32(max(abs(low), abs(high)) / np.iinfo(dtype).max))
@@ -84,6 +86,8 @@ def activation_grids(
     ranges: Mapping[str, tuple[float, float]],
     pinned: Mapping[str, ActivationGrid],
     dtype: str = "int8",
+    *,
+    power_of_two: bool = False,
 ) -> dict[str, ActivationGrid]:
     """A grid for each activation.
 
@@ -92,6 +96,7 @@ def activation_grids(
         ranges: the calibrated (low, high) of each activation by name.
         pinned: grids that are given, such as the pixel grid of an input; those of the type are used.
         dtype: of the codes, ``int8`` or ``int16``.
+        power_of_two: whether their scales are powers of two.
 
     Returns:
         The grids by value name.
@@ -129,7 +134,8 @@ def activation_grids(
     grids: dict[str, ActivationGrid] = {}
     for members in groups.members():
         given = {name: pinned.get(name, fixed.get(name)) for name in members if name in pinned or name in fixed}
-        grids |= _group_grid(members, ranges, dtype, {name: grid for name, grid in given.items() if grid is not None})
+        known = {name: grid for name, grid in given.items() if grid is not None}
+        grids |= _group_grid(members, ranges, dtype, known, power_of_two)
     return grids
 
 
@@ -144,7 +150,11 @@ def _real_inputs(node: ir.Node) -> list[str]:
 
 
 def _group_grid(
-    members: list[str], ranges: Mapping[str, tuple[float, float]], dtype: str, given: Mapping[str, ActivationGrid]
+    members: list[str],
+    ranges: Mapping[str, tuple[float, float]],
+    dtype: str,
+    given: Mapping[str, ActivationGrid],
+    power_of_two: bool,
 ) -> dict[str, ActivationGrid]:
     """One grid for a group: the one that is given if all the others fit it, else that of the joined range."""
     low = min(ranges[name][0] for name in members)
@@ -152,7 +162,7 @@ def _group_grid(
     distinct = set(given.values())
     if len(distinct) == 1 and (grid := next(iter(distinct))).covers(low, high):
         return dict.fromkeys(members, grid)
-    grid = ActivationGrid.from_range(low, high, dtype)
+    grid = ActivationGrid.from_range(low, high, dtype, power_of_two=power_of_two)
     return {name: given.get(name, grid) for name in members}
 
 

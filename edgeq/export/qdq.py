@@ -64,13 +64,13 @@ def place_qdq(
             continue
         mode, stored = modes[node], node.inputs[1] if len(node.inputs) > 1 else None
         if node.op_type in ON_OWN_GRIDS:
-            _quantize_operands(node, mode)
+            _quantize_operands(node, mode, plan)
         elif stored is not None and str(stored.name) in weights and mode.weights == "int8":
             _quantize_layer(node, weights[str(stored.name)], grids, mode)
         elif mode.weights == "float16" and has_weights(node):
             _store_half(node)
         elif node.op_type == "MatMul":
-            _quantize_operands(node, mode)
+            _quantize_operands(node, mode, plan)
     types = {node: mode.activations for node, mode in modes.items()}
     for value in activations:
         if value not in fused:
@@ -212,13 +212,18 @@ def _store_half(node: ir.Node) -> None:
     node.replace_input_with(1, cast.outputs[0])
 
 
-def _quantize_operands(node: ir.Node, mode: Mode) -> None:
+def _quantize_operands(node: ir.Node, mode: Mode, plan: Plan) -> None:
     """Constant operands of an elementwise operation, each on the grid over its own range."""
     if mode.activations == "float32":
         return
     for slot, value in enumerate(node.inputs):
         if value is not None and value.const_value is not None:
-            codes, grid = quantize_constant(value.const_value.numpy(), f"constant {value.name}", mode.activations)
+            codes, grid = quantize_constant(
+                value.const_value.numpy(),
+                f"constant {value.name}",
+                mode.activations,
+                power_of_two=plan.grid.power_of_two,
+            )
             _dequantize(node, slot, codes, grid.scale, codes.dtype.type(grid.zero_point[0]))
 
 

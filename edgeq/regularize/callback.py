@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback
 
 from edgeq.errors import RecipeError
+from edgeq.grid import Grid
 from edgeq.recipe import STEPS_A_RAISE, RegularizerRecipe
 from edgeq.regularize.regularizer import PeriodicRegularizer, RegularizerLog
 from edgeq.regularize.schedule import AmplitudeSchedule, EtaSchedule, FrequencySchedule
@@ -37,6 +38,7 @@ class PeriodicRegularizerCallback(Callback):
         bits: bits a weight at the end.
         epochs: of the whole training; left out, it is ``trainer.max_epochs``.
         leave: paths, in the LightningModule, of layers that are left as they are.
+        power_of_two: hold scales at which the grid's step is a power of two.
 
     Attributes:
         regularizer: the term, once fitting has begun.
@@ -48,7 +50,13 @@ class PeriodicRegularizerCallback(Callback):
     """
 
     def __init__(
-        self, recipe: RegularizerRecipe, *, bits: int = 8, epochs: int | None = None, leave: Container[str] = ()
+        self,
+        recipe: RegularizerRecipe,
+        *,
+        bits: int = 8,
+        epochs: int | None = None,
+        leave: Container[str] = (),
+        power_of_two: bool = False,
     ) -> None:
         super().__init__()
         self.regularizer: PeriodicRegularizer | None = None
@@ -57,6 +65,7 @@ class PeriodicRegularizerCallback(Callback):
         self._recipe, self._bits, self._epochs = recipe.resolved(bits), bits, epochs
         self._saved: dict[str, dict[str, Tensor]] = {}
         self._leave = leave
+        self._grid = Grid(bits, recipe.function, power_of_two) if power_of_two else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epochs = self._epochs or trainer.max_epochs or 0
@@ -152,7 +161,7 @@ class PeriodicRegularizerCallback(Callback):
 
     def _hold(self) -> None:
         assert self.regularizer is not None
-        self.regularizer.hold_scale(self._recipe.clip_for(self._stage.bits) or None)
+        self.regularizer.hold_scale(self._recipe.clip_for(self._stage.bits) or None, self._grid)
 
     def _log_now_and_then(self, trainer: Trainer, step: int) -> None:
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector

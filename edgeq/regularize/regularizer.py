@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeq.errors import ModelError, RecipeError
-from edgeq.grid import Function, bits_to_frequency
+from edgeq.grid import Function, Grid, bits_to_frequency
 from edgeq.regularize.functions import FUNCTIONS
 from edgeq.regularize.scales import bring_back, check_scales, hold, learn
 from edgeq.regularize.weights import Group, find_weights
@@ -147,14 +147,15 @@ class PeriodicRegularizer:
         return self._pass(lambda group, scales, residual: self._move(group, scales, residual, eta) if eta else None)
 
     @torch.no_grad()
-    def hold_scale(self, clip: float | None = None) -> None:
+    def hold_scale(self, clip: float | None = None, grid: Grid | None = None) -> None:
         """Keep c as it is from now on, so that the grid stays where it is while weights move.
 
         Args:
             clip: take ``c = clip * mean|w|`` where that is below ``max|w|``; :meth:`pull` brings larger weights back to
                 it. A grid of few points fits the many small weights better so. None keeps ``max|w|``.
+            grid: take the c near that at which this grid's step is a power of two.
         """
-        hold(self._weights, self._per_channel, clip)
+        hold(self._weights, self._per_channel, clip, grid)
         self.clip()
 
     @torch.no_grad()

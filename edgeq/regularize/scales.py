@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from edgeq.errors import ModelError, RecipeError
+from edgeq.grid import Grid, power_of_two_steps
 from edgeq.regularize.weights import Weight
 
 __all__ = ["bring_back", "check_scales", "hold", "learn"]
@@ -17,8 +19,9 @@ __all__ = ["bring_back", "check_scales", "hold", "learn"]
 MOST_CHANGE: Final = 0.1  # of a scale in one step
 
 
-def hold(weights: Sequence[Weight], per_channel: bool, clip: float | None) -> None:
-    """Freeze every c at ``max|w|``, or at ``clip * mean|w|`` where that is less.
+def hold(weights: Sequence[Weight], per_channel: bool, clip: float | None, grid: Grid | None = None) -> None:
+    """Freeze every c at ``max|w|``, or at ``clip * mean|w|`` where that is less; with a grid at the c near that whose
+    step is a power of two.
 
     Raises:
         RecipeError: the clip is not above 0.
@@ -29,6 +32,16 @@ def hold(weights: Sequence[Weight], per_channel: bool, clip: float | None) -> No
         weight.held = None
         peak = weight.peak(per_channel)
         weight.held = peak if clip is None else torch.minimum(peak, clip * weight.mean(per_channel))
+        if grid is not None:
+            weight.held = _power_of_two(weight.parameter.detach(), weight.held, grid)
+
+
+def _power_of_two(values: Tensor, scale: Tensor, grid: Grid) -> Tensor:
+    """The c, shaped like the one given, whose step is a power of two."""
+    rows = values.detach().float().cpu().contiguous().numpy().reshape(max(1, scale.numel()), -1)
+    step = scale.float().cpu().numpy().reshape(-1) / np.float32(grid.steps_in_max)
+    found = power_of_two_steps(rows, step.astype(np.float32), grid) * np.float32(grid.steps_in_max)
+    return torch.from_numpy(found).to(scale).reshape(scale.shape)
 
 
 def bring_back(weights: Sequence[Weight], share: float) -> None:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
-from edgeq.grid import asymmetric_grid
+from edgeq.grid import asymmetric_grid, fixed_point_grid
 from edgeq.tflite.model import FLOAT, Quantization
 
 __all__ = [
@@ -226,8 +226,11 @@ def read_operand(value: ir.Value, node: ir.Node, dtype: str) -> Constant:
     return Constant(name, codes, grid)
 
 
-def quantize_constant(values: NDArray[Any], where: str, dtype: str = "int8") -> tuple[NDArray[Any], Quantization]:
-    """Float values on the int8 or int16 grid over their own range; a number that stands alone is exact.
+def quantize_constant(
+    values: NDArray[Any], where: str, dtype: str = "int8", *, power_of_two: bool = False
+) -> tuple[NDArray[Any], Quantization]:
+    """Float values on the int8 or int16 grid over their own range; a number that stands alone is exact, unless the
+    scale has to be a power of two.
 
     Raises:
         ExportError: one is NaN or infinite.
@@ -235,6 +238,11 @@ def quantize_constant(values: NDArray[Any], where: str, dtype: str = "int8") -> 
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ExportError("has values that are NaN or infinite", where=where)
+    if power_of_two:
+        grid = Quantization.per_tensor(
+            *fixed_point_grid(float(values.min(initial=0)), float(values.max(initial=0)), dtype), dtype
+        )
+        return grid.codes(values), grid
     if dtype == "int16":
         grid = Quantization.holding(float(np.abs(values).max(initial=0)), dtype)
         return grid.codes(values), grid

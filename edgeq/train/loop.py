@@ -170,7 +170,9 @@ def _fit(
     if recipe.method != "periodic" or none:  # it only measures
         term = dataclasses.replace(term, form="loss", amplitude=0.0, stages=(), scale_update="live")
     leave = frozenset(f"{PREFIX}{name}" for name in [*left, *frozen_layers(model, recipe.train.rates)] if not none)
-    regularizer = PeriodicRegularizerCallback(term, bits=recipe.bits, leave=leave)
+    regularizer = PeriodicRegularizerCallback(
+        term, bits=recipe.bits, leave=leave, power_of_two=recipe.grid.power_of_two
+    )
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
         module.fingerprint = run.made_with

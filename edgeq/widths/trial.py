@@ -161,5 +161,5 @@ def _round(values: Tensor, low: float, high: float, bits: int) -> Tensor:
     if not scale > 0:
         return values
     zero = round(-low / scale)
-    codes = (torch.round(values / scale) + zero).clamp_(0, most)
+    codes: Tensor = (torch.round(values / scale) + zero).clamp_(0, most)
     return codes.sub_(zero).mul_(scale)

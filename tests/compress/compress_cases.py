@@ -93,7 +93,15 @@ def _outputs(codes: Codes) -> list[int]:
     return [weight.codes.shape[0] for weight in codes.values()]
 
 
+def _one_power_of_two(weight: QuantizedWeight) -> bool:
+    return weight.step.size == 1 and float(np.frexp(weight.step[0])[0]) == 0.5
+
+
 CASES = [
+    Case(
+        "fold-batch-norm",
+        lambda codes, entry: entry["batch_norms"] == 0 and all(map(_one_power_of_two, codes.values())),
+    ),
     Case(
         "prune-magnitude",
         lambda codes, entry: all(_zeros(codes[name]) >= 0.79 for name in codes.keys() - {"conv1"}),
