@@ -99,10 +99,6 @@ def _one_power_of_two(weight: QuantizedWeight) -> bool:
 
 CASES = [
     Case(
-        "fold-batch-norm",
-        lambda codes, entry: entry["batch_norms"] == 0 and all(map(_one_power_of_two, codes.values())),
-    ),
-    Case(
         "prune-magnitude",
         lambda codes, entry: all(_zeros(codes[name]) >= 0.79 for name in codes.keys() - {"conv1"}),
     ),
@@ -191,5 +187,9 @@ CASES = [
             _outputs(codes)[-1] == 10 and codes["conv1"].codes.shape[1] == 3 and entry["macs"] <= 0.5 * LENET5_MACS
         ),
         {"criterion": "fisher", "macs": 0.5, "multiple": 1, "samples": 256},
+    ),
+    Case(
+        "fold-batch-norm",
+        lambda codes, entry: entry["batch_norms"] == 0 and all(map(_one_power_of_two, codes.values())),
     ),
 ]
