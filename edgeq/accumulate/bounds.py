@@ -6,7 +6,9 @@ Nothing here is an estimate: every bound is reached by an input that the layer c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -31,6 +33,9 @@ __all__ = [
 INT16 = (-32768, 32767)
 LANES = 8
 """Products that one VMULL.S8 or VMLAL.S8 adds, each to an int16 of its own."""
+
+BLOCK = 1 << 20
+"""Weights that are looked at together: some tens of megabytes of int64."""
 
 ChainOrder = Literal["any", "xnnpack", "ruy"]
 
@@ -97,6 +102,12 @@ def sum_bound(item: WeightedSum) -> SumBound:
     Since the zero point is a code (padding has it), each product can be zero. So no partial sum, in whatever order and
     with the bias first or last, leaves the range of whole sums; and an input reaches both of its ends.
     """
+    parts = [(first, _sum_bound(part)) for first, part in _blocks(item)]
+    first, worst = max(parts, key=lambda part: max(part[1].high, -part[1].low - 1))
+    return SumBound(min(part.low for _, part in parts), max(part.high for _, part in parts), first + worst.channel)
+
+
+def _sum_bound(item: WeightedSum) -> SumBound:
     low, high = item.low - item.zero_point, item.high - item.zero_point
     parts = []
     for rows in _rows(item):
@@ -120,8 +131,19 @@ def chain_bound(item: WeightedSum, length: int, order: ChainOrder = "any") -> Ch
 
     Every prefix of a chain is in it, too.
     """
-    if order == "any":
-        return _any_chain(item, length)
+    find = _any_chain if order == "any" else partial(_kernel_chain, order=order)
+    parts = [(first, find(part, length)) for first, part in _blocks(item)]
+    first, worst = max(parts, key=lambda part: max(part[1].high, -part[1].low - 1))
+    return ChainBound(
+        min(part.low for _, part in parts),
+        max(part.high for _, part in parts),
+        first + worst.channel,
+        worst.weights,
+        sum(part.unsafe for _, part in parts),
+    )
+
+
+def _kernel_chain(item: WeightedSum, length: int, order: ChainOrder) -> ChainBound:
     chains = _chains(item, length, order)  # [O, chains, length]
     low, high = _product_limits(chains, item)
     least, most = np.cumsum(low, axis=2).min(axis=2), np.cumsum(high, axis=2).max(axis=2)
@@ -136,7 +158,7 @@ def chain_bound(item: WeightedSum, length: int, order: ChainOrder = "any") -> Ch
 def longest_chain(item: WeightedSum) -> int:
     """How many products, any of one sum's, may be added in an int16 without a doubt; all of them at most."""
     longest = item.products
-    for rows in _rows(item):
+    for rows in (rows for _, part in _blocks(item) for rows in _rows(part)):
         low, high = _product_limits(rows, item)
         most = np.cumsum(-np.sort(-np.maximum(high, 0), axis=1), axis=1).max(axis=0)
         least = np.cumsum(np.sort(np.minimum(low, 0), axis=1), axis=1).min(axis=0)
@@ -158,6 +180,14 @@ def grid_bits_for_chain(item: WeightedSum, length: int) -> int:
         if INT16[0] <= min(ends) and max(ends) <= INT16[1]:
             return bits
     return 1
+
+
+def _blocks(item: WeightedSum) -> Iterator[tuple[int, WeightedSum]]:
+    """Output channels in turn, so many at once that what is computed of them stays small; with the first's number."""
+    count = max(1, BLOCK // max(1, item.codes[0].size))
+    for first in range(0, len(item.codes), count):
+        end = first + count
+        yield first, replace(item, codes=item.codes[first:end], bias=item.bias[first:end])
 
 
 def _rows(item: WeightedSum) -> list[NDArray[np.int16]]:

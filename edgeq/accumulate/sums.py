@@ -112,7 +112,7 @@ def _weighted_sum(graph: Graph, index: int, ranges: dict[int, tuple[int, int]]) 
     assert weights.data is not None and weights.quantization is not None and source.quantization is not None
     wanted = 2 if operator.kind == "FULLY_CONNECTED" else 4
     channels = source.shape[-1] if source.shape else 0
-    if weights.data.ndim != wanted or not weights.data.size or not channels:
+    if weights.data.ndim != wanted or not weights.data.size or not channels or operator.options is None:
         raise FormatError("the shapes of a layer do not fit", where=name, got=[weights.shape, source.shape])
     if weights.quantization.zero_point.any():
         raise FormatError("the weights have a zero point, which TFLite's int8 weights have not", where=name,

@@ -137,6 +137,19 @@ def test_any_chain_of_a_layer_is_within_the_bound_of_any_order() -> None:
     assert longest_chain(item) == max(n for n in range(1, 7) if chain_bound(item, n).holds)
 
 
+@pytest.mark.parametrize("name", shapes())
+def test_a_large_layer_is_looked_at_in_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = shapes()[name]
+    orders: tuple[ChainOrder, ...] = ("any", "xnnpack", "ruy")
+
+    def found() -> list[object]:
+        return [sum_bound(item), longest_chain(item), *(chain_bound(item, 2, order) for order in orders)]
+
+    whole = found()
+    monkeypatch.setattr("edgeq.accumulate.bounds.BLOCK", 2 * item.codes[0].size)
+    assert found() == whole
+
+
 def test_chains_are_those_of_the_kernels() -> None:
     """XNNPACK chains what lies 8 channels apart in a tap, and two taps of a depthwise layer; ruy goes over all taps."""
     codes = np.arange(1, 2 * 24 + 1, dtype=np.int16).reshape(1, 2, 24)
