@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from edgeq.compress.method import Method
 from edgeq.errors import RecipeError
+from edgeq.fixed_point import check_fixed_point
 from edgeq.grid import Function, Grid, bits_to_frequency
 from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
 from edgeq.rounding.options import RoundingRecipe
@@ -300,7 +301,7 @@ class Recipe:
             raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
                               remedy="leave packed out, or choose fewer bits")  # fmt: skip
         if self.grid.power_of_two:
-            _check_fixed_point(self)
+            check_fixed_point(self)
         for method in self.compress:
             if method.keeps_zeros and self.regularizer.function == "cosine":
                 raise method.refuse("the grid has no zero, which is what it makes of weights",
@@ -356,20 +357,6 @@ class Recipe:
     def plan(self) -> Plan:
         """Modes and grids by layer."""
         return plan_from_options(self.quantize.mode, self.grid, self.layers, packed=self.quantize.packed)
-
-
-def _check_fixed_point(recipe: Recipe) -> None:
-    """Refuse what leaves a step that is no power of two, or none at all."""
-    for fits, key, got, why in (
-        (recipe.plan.uses <= {"int8", "int16"}, "quantize.mode", recipe.quantize.mode, "floats have no fixed point"),
-        (recipe.method in ("periodic", "post-training"), "method", recipe.method, "it has scales of its own"),
-        (recipe.regularizer.scale_update in (None, "held"), "regularizer.scale_update",
-         recipe.regularizer.scale_update, "a scale is held at a power of two"),
-        (not recipe.regularizer.stages, "regularizer.stages", list(recipe.regularizer.stages), "one grid is held"),
-    ):  # fmt: skip
-        if not fits:
-            raise RecipeError(f"does not go with power-of-two scales: {why}", where=key, got=got,
-                              remedy="leave it out, or quantize.scale_format")  # fmt: skip
 
 
 def _shortest(choice: str | int | LayerChoice) -> str | int | LayerChoice:
