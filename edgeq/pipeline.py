@@ -254,15 +254,11 @@ def _export(
 ) -> Artifact:
     from edgeq.artifact import make_artifact
     from edgeq.export.activations import PIXEL_GRID
-    from edgeq.export.float_onnx import check_export, export_float
-    from edgeq.rounding.activations import rounds_activations
+    from edgeq.export.float_onnx import export_float
 
     calibration = load_calibration(recipe.quantize.calibration)
     float_model = export_float(model, [data.input_shape], output_names=["logits"])
-    if rounds_activations(model):
-        check_export(float_model, model)
-    else:
-        _check_float_export(float_model, data, logits)
+    _check_float_export(float_model, data, logits)
     samples = calibration_samples(data, calibration.samples, recipe.seed)
     return make_artifact(
         float_model,

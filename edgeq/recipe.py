@@ -291,9 +291,6 @@ class Recipe:
         require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
         require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         object.__setattr__(self, "layers", {name: _shortest(choice) for name, choice in self.layers.items()})
-        if self.task != "classify" and self.train.label_smoothing:
-            raise RecipeError("there are no classes to spread a target over", where="train.label_smoothing",
-                              got=self.train.label_smoothing, remedy=f"leave it out of task {self.task}")  # fmt: skip
         self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)
@@ -303,9 +300,6 @@ class Recipe:
         if self.grid.power_of_two:
             check_fixed_point(self)
         for method in self.compress:
-            if method.keeps_zeros and self.regularizer.function == "cosine":
-                raise method.refuse("the grid has no zero, which is what it makes of weights",
-                                    "take a sine grid, or the method twn or ttq")  # fmt: skip
             method.check(self)
 
     def _settle_method(self) -> None:
@@ -317,9 +311,7 @@ class Recipe:
         if row is not None:
             require(not self.regularizer.stages, "regularizer.stages", list(self.regularizer.stages),
                     f"left out beside method = {self.method}, which has no term")  # fmt: skip
-            scale = "channel" if row.scale == "channel" else self.regularizer.scale
-            term = dataclasses.replace(self.regularizer, function=row.function, scale=scale)
-            object.__setattr__(self, "regularizer", term)
+            object.__setattr__(self, "regularizer", dataclasses.replace(self.regularizer, function=row.function))
 
     def at_width(self, bits: int) -> Recipe:
         """The recipe of a bit-progressive build at another of its widths."""

@@ -92,7 +92,7 @@ def export_float(
 
 
 def check_export(exported: ir.Model, model: nn.Module) -> None:
-    """Run one input of noise through a network and its export; of one that rounds activations, both without that.
+    """Run one input of noise through a network and its export.
 
     Args:
         exported: of :func:`export_float`.
@@ -101,17 +101,6 @@ def check_export(exported: ir.Model, model: nn.Module) -> None:
     Raises:
         ExportError: an output differs by more than float32 sums in another order can.
     """
-    from edgeq.rounding.activations import rounds_activations, unrounded
-
-    if rounds_activations(model):
-        shapes = [tuple(int(size) for size in value.shape or ())[1:] for value in exported.graph.inputs]  # type: ignore[arg-type]
-        with unrounded(model):
-            _check_export(export_float(model, shapes), model)
-    else:
-        _check_export(exported, model)
-
-
-def _check_export(exported: ir.Model, model: nn.Module) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(0)

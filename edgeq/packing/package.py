@@ -24,7 +24,7 @@ __all__ = ["MAGIC", "Packed", "PackedPart", "pack_bytes", "unpack_bytes"]
 
 MAGIC = b"EQPK"
 VERSION = 1
-MOST_TIMES = 4096  # a package of a real network unpacks to less than this many times its size ...
+MOST_TIMES = 1024  # a package of a real network unpacks to less than this many times its size ...
 ALWAYS_BYTES = 1 << 24  # ... or to less than this
 
 

@@ -22,7 +22,6 @@ __all__ = ["Part", "Role", "find_parts"]
 Role = Literal["weights", "biases", "scales", "constants"]
 
 LEAST_BYTES = 32  # what is shorter costs more to tell apart than it saves
-MOST_ITEMS = 1 << 22  # tensors and operands: a file of that many is no network
 TYPES = {  # bits and whether integers in two's complement
     schema.TensorType.FLOAT32: (32, False),
     schema.TensorType.FLOAT16: (16, False),
@@ -92,13 +91,15 @@ def find_parts(content: bytes, where: str) -> tuple[list[Part], dict[int, tuple[
 
 
 def _candidates(model: Any, length: int) -> Iterator[Part]:
-    for number in range(min(model.SubgraphsLength(), MOST_ITEMS)):
+    left = 16 * length  # tables of a file may share what they refer to, but not without end
+    for number in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(number)
-        if subgraph.TensorsLength() > min(MOST_ITEMS, length):
-            raise ValueError("more tensors than a network has")
         for i in range(subgraph.TensorsLength()):
             tensor = subgraph.Tensors(i)
             name = (tensor.Name() or b"").decode("utf-8", "replace") or f"tensor_{i}"
+            left -= len(name) + 16
+            if left < 0:
+                raise ValueError("it refers to the same data too often")
             yield from _data_part(model, tensor, name)
             grid = tensor.Quantization()
             if grid is not None and 4 * grid.ScaleLength() >= LEAST_BYTES:
@@ -141,22 +142,30 @@ def _vector(table: Any, slot: int) -> int:
 def _products(model: Any, content: bytes, parts: list[Part]) -> dict[int, tuple[int, float]]:
     scales = {part.scale_of: i for i, part in enumerate(parts) if part.scale_of >= 0}
     found: dict[int, tuple[int, float]] = {}
+    tried: set[int] = set()
     if not scales:
         return found
     subgraph = model.Subgraphs(0)
-    for number in range(min(subgraph.OperatorsLength(), MOST_ITEMS)):
+    for number in range(subgraph.OperatorsLength()):
         operands = subgraph.Operators(number).InputsAsNumpy()
-        known = [] if isinstance(operands, int) else [int(i) for i in operands[:4] if int(i) in scales]
-        if len(known) != 2:
+        if isinstance(operands, int):  # the accessor's way of saying that there are none
             continue
-        weight, bias = (scales[i] for i in known)
-        for i in operands[:4]:
-            grid = subgraph.Tensors(int(i)).Quantization() if i >= 0 else None
-            if grid is None or grid.ScaleLength() != 1 or weight == bias:
-                continue
-            factor = grid.Scale(0)
-            given, wanted = (np.frombuffer(content, "<f4", p.size // 4, p.offset) for p in (parts[weight], parts[bias]))
+        known = [scales[int(i)] for i in operands[:4] if int(i) in scales]
+        if len(known) != 2 or known[0] == known[1] or known[1] in tried or known[0] in found:
+            continue
+        weight, bias = known
+        tried.add(bias)
+        given, wanted = (np.frombuffer(content, "<f4", parts[i].size // 4, parts[i].offset) for i in known)
+        for factor in _single_scales(subgraph, operands[:4]):
             with np.errstate(all="ignore"):
-                if (np.float32(factor) * given).tobytes() == wanted.tobytes() and weight not in found:
-                    found[bias] = (weight, float(factor))
+                if (np.float32(factor) * given).tobytes() == wanted.tobytes():
+                    found[bias] = (weight, factor)
     return found
+
+
+def _single_scales(subgraph: Any, operands: Any) -> Iterator[float]:
+    """The scales of those operands that have one for the tensor."""
+    for i in operands:
+        grid = subgraph.Tensors(int(i)).Quantization() if i >= 0 else None
+        if grid is not None and grid.ScaleLength() == 1:
+            yield float(grid.Scale(0))

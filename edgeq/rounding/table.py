@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-if TYPE_CHECKING:
-    from edgeq.grid import Function
+from edgeq.grid import Function
 
 __all__ = ["METHODS", "RoundingMethod"]
 
@@ -26,7 +25,6 @@ class RoundingMethod:
         activations: what happens to what a layer reads: nothing, its sign, or levels from 0 to 1.
         activation_bits: that it can have, the default first; 0 leaves activations at 8 bits.
         ends: bits of the first and the last layer where the paper leaves those in float; 0: they are as all others.
-        scale: one size a ``tensor`` or an output ``channel``.
         options: keys of ``[rounding]`` that it takes besides.
         shows: the property that its test shows.
     """
@@ -42,7 +40,6 @@ class RoundingMethod:
     ends: int
     options: tuple[str, ...]
     shows: str
-    scale: Literal["tensor", "channel"] = "tensor"
 
 
 _ROWS: Final = (
@@ -84,7 +81,6 @@ _ROWS: Final = (
         ends=8,
         options=(),
         shows="the scale is mean|w| of each output channel, the best one in least squares",
-        scale="channel",
     ),
     RoundingMethod(
         name="xnor-net",
@@ -98,7 +94,6 @@ _ROWS: Final = (
         ends=8,
         options=(),
         shows="weights as bwn; layers read -1 and 1 only",
-        scale="channel",
     ),
     RoundingMethod(
         name="dorefa",
