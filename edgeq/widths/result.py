@@ -60,11 +60,6 @@ class FrontPoint:
     layers: tuple[LayerBits, ...]
 
     @property
-    def bits(self) -> str:
-        """Widths in one word a layer: weights.data."""
-        return " ".join(f"{layer.weight_bits}.{layer.data_bits}" for layer in self.layers)
-
-    @property
     def recipe(self) -> str:
         """The ``[layers]`` table of a recipe with these bits of weights."""
         lines = [f"{toml_value(layer.name)} = {layer.weight_bits}" for layer in self.layers]
