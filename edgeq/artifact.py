@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -19,19 +20,22 @@ from edgeq.export.equalize import equalize
 from edgeq.export.fixed_point import check_fixed_point
 from edgeq.export.fold import fold_model, fold_untrained
 from edgeq.export.layer_parts import layer_name, layer_of
-from edgeq.export.qdq import place_qdq
+from edgeq.export.qdq import place_qdq, quantized_values
 from edgeq.export.trained_activations import take_trained_activations
 from edgeq.grid import QuantizedWeight
 from edgeq.modes import Plan
 from edgeq.onnx_file import onnx_bytes
 from edgeq.progress import Progress, Silent
+from edgeq.snap import load_ranges
 from edgeq.tflite.convert import Conversion, Head, Interface, convert_qdq, unsupported_nodes
 from edgeq.tflite.metadata import ImageClassifier, add_metadata, append_files
 from edgeq.tflite.model import Graph
 from edgeq.tflite.ops import OPERATIONS
 from edgeq.tflite.write import write_graph
 
-__all__ = ["Artifact", "check_convertible", "labels_text", "make_artifact"]
+__all__ = ["Artifact", "check_convertible", "labels_text", "make_artifact", "trained_ranges"]
+
+LOGITS = "logits"  # what a build names the network's output
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ def make_artifact(
     calibration: CalibrationRecipe,
     *,
     pinned: Mapping[str, ActivationGrid] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     io: Interface = "int8",
     head: Head = "none",
     classifier: ImageClassifier | None = None,
@@ -80,6 +85,7 @@ def make_artifact(
         samples: the calibration set, a float32 array an input, samples first.
         calibration: how ranges are made.
         pinned: grids that are given, by input name.
+        ranges: of every activation that is rounded, by name, as a training had them; then none are calibrated.
         io: the type of the file's inputs and outputs.
         head: ``softmax`` for a classifier with scores.
         classifier: puts metadata and labels into the file.
@@ -104,10 +110,13 @@ def make_artifact(
     floats = float_parameters(model, table) if calibration.correct_bias else {}
     weights = fold_model(model, table, grid_of=plan.grid_of, per_channel=per_channel)
     kinds: list[str] = sorted(plan.uses - {"float32"})
-    ranges = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
+    if ranges is not None:
+        found = _given_ranges(model, ranges)
+    else:
+        found = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
     given = {**take_trained_activations(model), **(pinned or {})}
     fixed = plan.grid.power_of_two
-    grids = {kind: activation_grids(model, ranges, given, kind, power_of_two=fixed) for kind in kinds}
+    grids = {kind: activation_grids(model, found, given, kind, power_of_two=fixed) for kind in kinds}
     weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
     for kind in kinds:
         part = {name: weight for name, weight in weights.items() if plan.mode_of(layer_of(name)).activations == kind}
@@ -121,6 +130,27 @@ def make_artifact(
         check_fixed_point(conversion.graph)
     content = tflite_bytes(conversion.graph, classifier)
     return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
+
+
+def trained_ranges(grid_file: Path, model: ir.Model, plan: Plan) -> dict[str, tuple[float, float]] | None:
+    """The ranges of a ``grid.safetensors`` by the names of an export; None where there are none, or for other modes.
+
+    Raises:
+        FormatError: the file cannot be read, or a range is none.
+    """
+    ranges = load_ranges(grid_file) if plan.uses == {"int8"} else {}
+    if LOGITS in ranges and len(model.graph.outputs) == 1:
+        ranges[str(model.graph.outputs[0].name)] = ranges.pop(LOGITS)
+    return ranges or None
+
+
+def _given_ranges(model: ir.Model, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """The ranges of all activations; of those that a kernel keeps inside any will do."""
+    lacking = [value.name for value in quantized_values(model) if value.name not in ranges]
+    if lacking:
+        raise ExportError("an activation has no trained range", where=f"value {lacking[0]}",
+                          remedy="train this network, or leave the ranges to calibration")  # fmt: skip
+    return {str(value.name): ranges.get(str(value.name), (0.0, 0.0)) for value in activation_values(model)}
 
 
 def check_plan(model: ir.Model, plan: Plan, calibration: CalibrationRecipe) -> None:

@@ -71,7 +71,7 @@ def build_manifest(
         "parity": {
             "max_code_difference": found.max_code_difference,
             "max_float_error": found.max_float_error,
-            **({} if found.top1_agreement is None else {"top1_agreement": found.top1_agreement}),
+            **_agreement(found),
             "samples": found.samples,
             "layer_samples": found.layer_samples,
             "codes": found.codes,
@@ -82,6 +82,13 @@ def build_manifest(
         "stages": [],
         "bench": [],
     }
+
+
+def _agreement(found: Verification) -> dict[str, float | None]:
+    """On how many images two agree, where there are classes."""
+    if found.top1_agreement is None:
+        return {}
+    return {"top1_agreement": found.top1_agreement, "snapped_agreement": found.snapped_agreement}
 
 
 def manifest_head(

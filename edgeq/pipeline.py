@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.calibrate import load_calibration
-from edgeq.errors import ExportError, RecipeError
+from edgeq.errors import RecipeError
 from edgeq.grid import QuantizedWeight
 from edgeq.manifest import artifact_entries, layer_entries, write_manifest
 from edgeq.outputs import OUTPUTS, build_manifest, copy_files, manifest_head, write_artifact, write_curves, write_report
@@ -26,7 +26,6 @@ from edgeq.tasks import judged, make_network, targets_of
 from edgeq.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from torch import nn
 
     from edgeq.artifact import Artifact
@@ -106,7 +105,7 @@ def _finish(
     with clock.stage("snap", "Snap to the grid"):
         trained, logits = _snap(model, data, training, recipe, folder, progress)
     with clock.stage("export", "Export"):
-        artifact = _export(model, data, trained, recipe, logits["snapped"], progress)
+        artifact = _export(model, data, trained, recipe, training, progress)
         write_artifact(artifact, data, recipe, folder)
     with clock.stage("verify", "Verify"):
         found = _verify(artifact, trained, data, logits, recipe, progress)
@@ -206,6 +205,10 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
     calibration = load_calibration(recipe.quantize.calibration)
     ends, head = recipe.quantize.ends, head_of(recipe)
     check_convertible(float_model, io=ends, head=head, plan=recipe.plan, calibration=calibration)
+    if recipe.train.activations != "float":
+        from edgeq.activations import find_sites
+
+        find_sites(model, data.input_shape)
     return model, recipe
 
 
@@ -224,6 +227,7 @@ def _snap(
     model: nn.Module, data: ImageData, training: TrainResult, recipe: Recipe, folder: Path, progress: Progress
 ) -> tuple[dict[str, QuantizedWeight], dict[str, NDArray[np.float32]]]:
     """Save the float network, round it, and run the test set through both."""
+    from edgeq.activations import rounded
     from edgeq.models import save_weights
     from edgeq.snap import save_grid, snap
     from edgeq.train.batch_norm import reestimate_batch_norm
@@ -232,15 +236,18 @@ def _snap(
     count = recipe.quantize.batch_norm_images_for(recipe.bits)
     samples = calibration_samples(data, count, recipe.seed) if count else None
     if samples is not None and recipe.method != "post-training":  # the weights are on the grid already
-        reestimate_batch_norm(model, samples, progress=progress)
+        with rounded(model, training.activations):
+            reestimate_batch_norm(model, samples, progress=progress)
     save_weights(model, folder / "checkpoint.safetensors")
     logits = {"float": run_pytorch(model, data.test_images, progress=progress, label="PyTorch, float")}
     per_channel = recipe.regularizer.scale == "channel"
     trained = snap(model, recipe.grid, per_channel=per_channel, scales=training.scales, grid_of=recipe.plan.grid_of)
-    if samples is not None:
-        reestimate_batch_norm(model, samples, progress=progress)
-    save_grid(trained, folder / "grid.safetensors")
-    logits["snapped"] = run_pytorch(model, data.test_images, progress=progress, label="PyTorch, snapped")
+    ranges = None if training.activations is None else training.activations.ranges
+    save_grid(trained, folder / "grid.safetensors", ranges=ranges)
+    with rounded(model, training.activations):
+        if samples is not None:
+            reestimate_batch_norm(model, samples, progress=progress)
+        logits["snapped"] = run_pytorch(model, data.test_images, progress=progress, label="PyTorch, snapped")
     return trained, logits
 
 
@@ -249,16 +256,16 @@ def _export(
     data: ImageData,
     trained: Mapping[str, QuantizedWeight],
     recipe: Recipe,
-    logits: NDArray[np.float32],
+    training: TrainResult,
     progress: Progress,
 ) -> Artifact:
     from edgeq.artifact import make_artifact
     from edgeq.export.activations import PIXEL_GRID
-    from edgeq.export.float_onnx import export_float
+    from edgeq.export.float_onnx import check_export, export_float
 
     calibration = load_calibration(recipe.quantize.calibration)
     float_model = export_float(model, [data.input_shape], output_names=["logits"])
-    _check_float_export(float_model, data, logits)
+    check_export(float_model, model)
     samples = calibration_samples(data, calibration.samples, recipe.seed)
     return make_artifact(
         float_model,
@@ -266,6 +273,7 @@ def _export(
         {"input": samples},
         calibration,
         pinned={"input": PIXEL_GRID},
+        ranges=None if training.activations is None else training.activations.ranges,
         io=recipe.quantize.ends,
         head=head_of(recipe),
         plan=recipe.plan,
@@ -298,23 +306,6 @@ def calibration_samples(data: ImageData, count: int, seed: int) -> NDArray[np.fl
     order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:count]
     samples: NDArray[np.float32] = normalize(data.as_seen(data.train_images[order])).numpy()
     return samples
-
-
-def _check_float_export(model: ir.Model, data: ImageData, logits: NDArray[np.float32]) -> None:
-    """The float ONNX model must compute what PyTorch computes; float32 sums in another order differ by about 1e-5."""
-    from edgeq.verify.onnx_runtime import run_onnx
-
-    few = data.test_images[:4].numpy()
-    found = run_onnx(model, few)
-    scale = max(float(np.abs(logits[: len(few)]).max()), 1e-6)
-    error = float(np.abs(found - logits[: len(few)]).max()) / scale
-    if not error < 1e-3:
-        raise ExportError(
-            "the ONNX export does not compute what PyTorch computes",
-            got=f"a relative difference of {error:.2g}",
-            wanted="less than 0.001",
-            remedy="please report this network",
-        )
 
 
 def _verify(

@@ -103,13 +103,15 @@ def export_module(
         out: the output folder, written whole or not at all.
         checkpoint: weights to load (safetensors).
         grid_file: a ``grid.safetensors`` of a training, or what is in it: these codes are kept; ``request.grid`` is
-            then not used.
+            then not used. So are the ranges of activations that the file has.
         classes: outputs of a built-in network.
         progress: shown.
 
     Returns:
         The manifest.
     """
+    from edgeq.artifact import trained_ranges
+
     clock = StageClock(progress or Silent())
     with _workspace(out) as work:
         with clock.stage("model", "Network"):
@@ -117,7 +119,8 @@ def export_module(
                 source, input_shapes, request, checkpoint, grid_file, classes, clock.progress
             )
         name = source if isinstance(source, str) else type(source).__name__
-        return _quantize(float_model, trained, request, work, clock, name)
+        ranges = trained_ranges(grid_file, float_model, request.plan) if isinstance(grid_file, Path) else None
+        return _quantize(float_model, trained, request, work, clock, name, ranges)
 
 
 def quantize_file(
@@ -241,6 +244,7 @@ def _quantize(
     work: Workspace,
     clock: StageClock,
     name: str,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Any]:
     """What export and quantize share: calibrate, convert, check the layers, write the folder."""
     from edgeq.artifact import make_artifact
@@ -263,6 +267,7 @@ def _quantize(
             samples,
             calibration,
             pinned=pinned,
+            ranges=ranges,
             io=io,
             plan=plan,
             per_channel=request.per_channel,
@@ -272,7 +277,7 @@ def _quantize(
         kept = {layer.removesuffix(".weight"): weight for layer, weight in weights.items()}
         (work.folder / "model.tflite").write_bytes(artifact.content)
         (work.folder / "model.onnx").write_bytes(artifact.onnx_bytes)
-        save_grid(kept, work.folder / "grid.safetensors")
+        save_grid(kept, work.folder / "grid.safetensors", ranges=ranges)
     with clock.stage("verify", "Verify"):
         layers, compared = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
         codes = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.layouts)

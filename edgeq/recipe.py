@@ -294,6 +294,9 @@ class Recipe:
         self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)
+        if self.train.activations != "float" and plan.uses != {"int8"}:
+            raise RecipeError("activations are rounded in training of int8 networks alone", where="train.activations",
+                              got=", ".join(sorted(plan.uses)), remedy="use --activations float")  # fmt: skip
         if plan.packed and not plan.packs:
             raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
                               remedy="leave packed out, or choose fewer bits")  # fmt: skip

@@ -258,6 +258,7 @@ class VerifyResult(Result):
             "parity": {
                 "max_code_difference": found.max_code_difference,
                 "top1_agreement": found.top1_agreement,
+                "snapped_agreement": found.snapped_agreement,
                 "reference_agreement": found.reference_agreement,
                 "codes": found.codes,
                 "codes_kept": found.codes,

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeq.errors import FormatError, VerifyError
 from edgeq.manifest import read_manifest
 from edgeq.progress import Progress, Silent
-from edgeq.recipe import load_recipe
+from edgeq.recipe import Recipe, load_recipe
 from edgeq.verify import Verification, verify
 from edgeq.verify.check import REFERENCE_SAMPLES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeq.activations import ActivationRounding
+    from edgeq.data import ImageData
 
 __all__ = ["verify_build"]
 
@@ -37,6 +43,7 @@ def verify_build(
         FormatError: a file is missing or damaged.
         VerifyError: a file is not the one the manifest names, the data are others, or two runtimes do not agree.
     """
+    from edgeq.activations import rounded
     from edgeq.data import load_data
     from edgeq.models import load_weights
     from edgeq.onnx_file import load_onnx
@@ -67,7 +74,8 @@ def verify_build(
     trained = load_grid(folder / "grid.safetensors")
     logits = {"float": run_pytorch(model, images.test_images, progress=progress, label="PyTorch, float")}
     put_codes(model, trained)
-    logits["snapped"] = run_pytorch(model, images.test_images, progress=progress, label="PyTorch, snapped")
+    with rounded(model, _rounding(model, images, folder, recipe)):
+        logits["snapped"] = run_pytorch(model, images.test_images, progress=progress, label="PyTorch, snapped")
     progress.stage("Verify")
     qdq = load_onnx(folder / "model.onnx", as_written=True)
     floats = "float32" in recipe.plan.uses
@@ -86,6 +94,18 @@ def verify_build(
         reference_samples=reference_samples or REFERENCE_SAMPLES,
         progress=progress,
     )
+
+
+def _rounding(model: nn.Module, images: ImageData, folder: Path, recipe: Recipe) -> ActivationRounding | None:
+    """What rounds activations as the training had them; None where it left them float."""
+    from edgeq.activations import ActivationRounding, find_sites
+    from edgeq.snap import load_ranges
+
+    ranges = load_ranges(folder / "grid.safetensors")
+    if not ranges:
+        return None
+    sites = find_sites(model, images.input_shape, power_of_two=recipe.grid.power_of_two)
+    return ActivationRounding(sites, {name: ranges.get(name, (0.0, 0.0)) for name in sites.names.values()})
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:

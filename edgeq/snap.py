@@ -17,10 +17,11 @@ from edgeq.grid import Function, Grid, QuantizedWeight, quantize_weight
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load_grid", "put_codes", "quantized_layers", "require_exported", "save_grid", "snap"]
+__all__ = ["load_grid", "load_ranges", "put_codes", "quantized_layers", "require_exported", "save_grid", "snap"]
 
 
 SHOWN = 3  # names in a message
+RANGE = ".range"
 HEADER = "grid"  # one key for both facts: safetensors writes several in an order that changes from run to run
 
 
@@ -136,13 +137,16 @@ def put_codes(model: nn.Module, table: Mapping[str, QuantizedWeight]) -> None:
             module.weight.copy_(torch.from_numpy(weight.values))
 
 
-def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
+def save_grid(
+    table: Mapping[str, QuantizedWeight], path: str | Path, *, ranges: Mapping[str, tuple[float, float]] | None = None
+) -> None:
     """Write ``L.codes`` int8 and ``L.step`` float32 for each layer L; bits and function go into the header, with the
     bits of layers that have others than the first.
 
     Args:
         table: codes and steps by layer name, as :func:`snap` returns them.
         path: the file, ``grid.safetensors`` by custom.
+        ranges: of activations, by name, that the network was trained with: ``A.range`` float64 [2] of each.
 
     Raises:
         FormatError: the file cannot be written.
@@ -153,6 +157,8 @@ def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
     tensors: dict[str, Any] = {}
     for name, weight in table.items():
         tensors[f"{name}.codes"], tensors[f"{name}.step"] = weight.codes, weight.step
+    for name, ends in (ranges or {}).items():
+        tensors[f"{name}{RANGE}"] = np.array(ends, np.float64)
     grid = next(iter(table.values())).grid if table else Grid()
     others = {name: _other(weight.grid, grid) for name, weight in table.items() if weight.grid != grid}
     header = f"{grid.bits} bits {grid.function}" + (f" {json.dumps(others)}" if others else "")
@@ -160,6 +166,25 @@ def save_grid(table: Mapping[str, QuantizedWeight], path: str | Path) -> None:
         save_file(tensors, path, metadata={HEADER: header})
     except (OSError, SafetensorError) as error:
         raise FormatError("cannot be written", where=path, got=error) from error
+
+
+def load_ranges(path: str | Path) -> dict[str, tuple[float, float]]:
+    """The ranges of activations in a ``grid.safetensors``; none where the training left activations in float.
+
+    Raises:
+        FormatError: it cannot be read, is no safetensors file, or a range is none.
+    """
+    _, tensors = _read(path)
+    ranges = {}
+    for key, value in tensors.items():
+        if not key.endswith(RANGE):
+            continue
+        if value.dtype != np.float64 or value.shape != (2,) or not np.isfinite(value).all() or value[0] > value[1]:
+            raise FormatError(
+                "an activation's range is not one", where=f"{path}: {key}", got=value.ravel()[:2].tolist()
+            )
+        ranges[key.removesuffix(RANGE)] = (float(value[0]), float(value[1]))
+    return ranges
 
 
 def load_grid(path: str | Path) -> dict[str, QuantizedWeight]:
@@ -174,16 +199,7 @@ def load_grid(path: str | Path) -> dict[str, QuantizedWeight]:
     Raises:
         FormatError: it cannot be read, is no safetensors file, or its tensors are not codes and steps.
     """
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except OSError as error:
-        raise FormatError("cannot be read", where=path, got=error.strerror or error) from error
-    except Exception as error:
-        raise FormatError("is no whole safetensors file", where=path, got=error) from error
+    header, tensors = _read(path)
     try:
         first, _, others = header.get(HEADER, "8 bits sine").partition(" {")
         bits, function = first.split(" bits ")
@@ -208,6 +224,20 @@ def _read_other(given: Any, first: Grid) -> Grid:
         return Grid(int(given), first.function)
     bits, function = given.split(" bits ")
     return Grid(int(bits), cast(Function, function))
+
+
+def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Header and tensors."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            names = list(file.keys())
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise FormatError("cannot be read", where=path, got=error.strerror or error) from error
+    except Exception as error:
+        raise FormatError("is no whole safetensors file", where=path, got=error) from error
 
 
 def _checked_layer(tensors: Mapping[str, Any], name: str, grid: Grid, path: str | Path) -> QuantizedWeight:

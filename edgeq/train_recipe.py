@@ -69,6 +69,11 @@ class TrainRecipe:
             had them with 0.1.
         cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
         label_smoothing: share of the target that is spread over all classes.
+        activations: ``float``, or ``fake-quantize``: from some step on the network computes with activations rounded to
+            the grids that they will have in the artifact, straight-through. Their ranges follow what passes, are held
+            in the last tenth of the steps, and are the artifact's.
+        activations_from: of ``fake-quantize``: the share of the steps before that step; left out, 0.5, and 0 where
+            ``init`` is given.
         init: a ``.safetensors`` file of this network's weights to start from, such as the ``checkpoint.safetensors`` of
             an earlier build; empty for new ones from the seed. A head for another number of classes stays new.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -102,6 +107,8 @@ class TrainRecipe:
     color_offset: float = 0.0
     cutout: int = 0
     label_smoothing: float = 0.0
+    activations: Literal["float", "fake-quantize"] = "float"
+    activations_from: float | None = None
     init: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -126,6 +133,8 @@ class TrainRecipe:
         require(0 <= self.color_offset <= 10, "train.color_offset", self.color_offset, "0 to 10")
         require(0 <= self.crop_padding <= 64, "train.crop_padding", self.crop_padding, "0 to 64")
         require(0 <= self.cutout <= 4096, "train.cutout", self.cutout, "0 to 4096")
+        begin = self.activations_from
+        require(begin is None or 0 <= begin < 1, "train.activations_from", begin, "0 or more, below 1")
         require(self.patience >= 0, "train.patience", self.patience, "0 or more")
         if self.patience and not self.validation:
             raise RecipeError("nothing is left out of training to stop by", where="train.patience", got=self.patience,
@@ -140,3 +149,10 @@ class TrainRecipe:
         if self.rate_decay is not None:
             return self.rate_decay
         return STEP_DECAY if self.rate_schedule == "step" else LAST_SHARE ** (1 / self.epochs)
+
+    @property
+    def share_of_float_activations(self) -> float:
+        """``activations_from``, or what it is where it is left out: a trained network may be rounded at once."""
+        if self.activations_from is not None:
+            return self.activations_from
+        return 0.0 if self.init else 0.5

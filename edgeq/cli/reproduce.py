@@ -150,6 +150,12 @@ def figures_command(
 @command.command("methods", epilog="Example: edgeq reproduce methods --data cifar10.tar.xz --epochs 100 --jobs 2")
 @comparison_options("--fine-tuning-epochs", "Of each training after it [8].")
 @click.option("--bits", multiple=True, type=click.IntRange(2, 8), default=(8, 4, 2), help="Repeated [8, 4, 2].")
+@click.option(
+    "--activations",
+    type=click.Choice(["float", "fake-quantize"]),
+    default="float",
+    help="In each training after it [float].",
+)
 @sweep_options("out/methods", seeds=(0, 1), units="Builds")
 def methods_command(
     seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any

@@ -33,7 +33,8 @@ class Step:
     """One training.
 
     Attributes:
-        recipe: of this training alone; the periodic term is in the last one that has epochs.
+        recipe: of this training alone; the periodic term, and the rounding of activations, are in the last one that
+            has epochs.
         method: what is applied before it; None for the first training.
         round: how often that method was applied before.
         folder: of its checkpoints, inside the build's.
@@ -114,7 +115,7 @@ def train_and_compress(
             if entries and result.history:
                 entries[-1]["test_accuracy"] = result.history[-1].test_accuracy
         else:  # what it held is of the network before the method
-            result = dataclasses.replace(result, scales={})
+            result = dataclasses.replace(result, scales={}, activations=None)
         for constraint in constraints:
             constraint.project()
     assert result is not None
@@ -122,7 +123,9 @@ def train_and_compress(
 
 
 def _without_pull(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(recipe, method="post-training", rounding=RoundingRecipe(ends=recipe.rounding.ends))
+    train = dataclasses.replace(recipe.train, activations="float")
+    rounding = RoundingRecipe(ends=recipe.rounding.ends)
+    return dataclasses.replace(recipe, method="post-training", rounding=rounding, train=train)
 
 
 def _apply(method: Method, model: nn.Module, context: Context, earlier: Sequence[Constraint]) -> list[Constraint]:

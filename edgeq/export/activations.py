@@ -18,7 +18,15 @@ from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.ops import OPERATIONS
 from edgeq.tflite.ops.activation import fixed_grid
 
-__all__ = ["PIXEL_GRID", "ActivationGrid", "activation_grids", "activation_values", "is_real"]
+__all__ = [
+    "PIXEL_GRID",
+    "ActivationGrid",
+    "GridGroup",
+    "activation_grids",
+    "activation_values",
+    "grid_groups",
+    "is_real",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,33 @@ class ActivationGrid:
 
 PIXEL_GRID = ActivationGrid(1 / 128, 0)
 """The grid of (pixel - 128) / 128: the int8 code is the pixel - 128."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridGroup:
+    """Values that must share a grid.
+
+    Attributes:
+        members: their names.
+        given: the grids of those that are pinned, or that TFLite fixes.
+        dtype: of the codes.
+        power_of_two: whether the scales of the others are powers of two.
+    """
+
+    members: tuple[str, ...]
+    given: Mapping[str, ActivationGrid]
+    dtype: str = "int8"
+    power_of_two: bool = False
+
+    def grids(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, ActivationGrid]:
+        """By member, the grid that is given if all the others fit it, else that of the joined range."""
+        low = min(ranges[name][0] for name in self.members)
+        high = max(ranges[name][1] for name in self.members)
+        distinct = set(self.given.values())
+        if len(distinct) == 1 and (grid := next(iter(distinct))).covers(low, high):
+            return dict.fromkeys(self.members, grid)
+        grid = ActivationGrid.from_range(low, high, self.dtype, power_of_two=self.power_of_two)
+        return {name: self.given.get(name, grid) for name in self.members}
 
 
 def activation_values(model: ir.Model) -> list[ir.Value]:
@@ -112,8 +147,18 @@ def activation_grids(
                 got=(low, high),
                 remedy="look for NaN or infinity in the network or the calibration images",
             )
+    grids: dict[str, ActivationGrid] = {}
+    for group in grid_groups(model, pinned, dtype, power_of_two=power_of_two):
+        grids |= group.grids(ranges)
+    return grids
+
+
+def grid_groups(
+    model: ir.Model, pinned: Mapping[str, ActivationGrid], dtype: str = "int8", *, power_of_two: bool = False
+) -> list[GridGroup]:
+    """The activations that must share a grid, each in one group; arguments as of :func:`activation_grids`."""
     groups = _Groups()
-    pinned = {name: grid for name, grid in pinned.items() if grid.dtype == dtype}
+    given = {name: grid for name, grid in pinned.items() if grid.dtype == dtype}
     fixed: dict[str, ActivationGrid] = {}
     inner = {node for chain in find_gelus(model.graph) for node in chain.inner}
     for node in model.graph:
@@ -131,12 +176,11 @@ def activation_grids(
                 groups.join(name, members[0])
     for value in model.graph.inputs:
         groups.find(str(value.name))
-    grids: dict[str, ActivationGrid] = {}
-    for members in groups.members():
-        given = {name: pinned.get(name, fixed.get(name)) for name in members if name in pinned or name in fixed}
-        known = {name: grid for name, grid in given.items() if grid is not None}
-        grids |= _group_grid(members, ranges, dtype, known, power_of_two)
-    return grids
+    given = fixed | given
+    return [
+        GridGroup(tuple(members), {name: given[name] for name in members if name in given}, dtype, power_of_two)
+        for members in groups.members()
+    ]
 
 
 def _fixed(grid: tuple[float, int], dtype: str) -> ActivationGrid:
@@ -147,23 +191,6 @@ def _fixed(grid: tuple[float, int], dtype: str) -> ActivationGrid:
 def _real_inputs(node: ir.Node) -> list[str]:
     """The activations among a node's inputs."""
     return [str(value.name) for value in node.inputs if value and value.const_value is None and is_real(value)]
-
-
-def _group_grid(
-    members: list[str],
-    ranges: Mapping[str, tuple[float, float]],
-    dtype: str,
-    given: Mapping[str, ActivationGrid],
-    power_of_two: bool,
-) -> dict[str, ActivationGrid]:
-    """One grid for a group: the one that is given if all the others fit it, else that of the joined range."""
-    low = min(ranges[name][0] for name in members)
-    high = max(ranges[name][1] for name in members)
-    distinct = set(given.values())
-    if len(distinct) == 1 and (grid := next(iter(distinct))).covers(low, high):
-        return dict.fromkeys(members, grid)
-    grid = ActivationGrid.from_range(low, high, dtype, power_of_two=power_of_two)
-    return {name: given.get(name, grid) for name in members}
 
 
 class _Groups:

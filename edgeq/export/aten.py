@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-__all__ = ["translate"]
+__all__ = ["CALL", "translate"]
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # as torch.onnx writes it: the modules around a node, then the node
+
+CALL = "edgeq.call"
+"""On a value, the number of the call of a torch function that computes it, where the graph's nodes are annotated so."""
 
 IN_PLACE = {
     "add_.Tensor",
@@ -133,6 +136,9 @@ class _Translation:
         value.type = ir.TensorType(ir.DataType.BOOL if truth else ir.DataType.FLOAT)
         modules = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
         result.metadata_props[SCOPES] = repr([*modules, node.name])
+        call = node.meta.get("custom", {}).get(CALL)
+        if call is not None:
+            value.metadata_props[CALL] = str(call)
         self.nodes.append(result)
         return value
 

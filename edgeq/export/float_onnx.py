@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from edgeq.errors import ExportError
-from edgeq.export.aten import translate
+from edgeq.export.aten import CALL, translate
 from edgeq.export.fold import TRANSPOSED
 from edgeq.onnx_file import simplify
 from edgeq.onnx_session import open_session
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-__all__ = ["OPSET", "check_export", "export_float"]
+__all__ = ["OPSET", "check_export", "export_float", "export_with_calls"]
 
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
 
@@ -89,6 +90,52 @@ def export_float(
         model.train(training)
     assert program is not None
     return _tidy(_completed(program.model))
+
+
+def export_with_calls(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[ir.Model | None, tuple[str, ...]]:
+    """Export a network of one input, and say which call of a torch function computes each value.
+
+    Args:
+        model: on the CPU; it is left as it was.
+        input_shape: without the batch.
+
+    Returns:
+        What :func:`export_float` makes with the output ``logits``, its values marked with the number of their call
+        (:data:`edgeq.export.aten.CALL`), and the name of the function of each call. None in place of the model where
+        torch.onnx must translate the network.
+
+    Raises:
+        ExportError: torch cannot trace the network.
+    """
+    import torch
+    from torch.fx.traceback import annotate, preserve_node_meta
+
+    from edgeq.export.calls import NumberedCalls
+
+    calls: list[str] = []
+
+    def visit(_number: int, name: str, result: torch.Tensor) -> torch.Tensor:
+        calls.append(name)
+        return result
+
+    forward, training = model.forward, model.training
+
+    @functools.wraps(forward)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.clear()  # torch may run it more than once
+        with NumberedCalls(visit, lambda number: annotate({CALL: number})):
+            return forward(*args, **kwargs)
+
+    model.eval()
+    model.forward = counted
+    try:
+        with torch.no_grad(), _quiet(), preserve_node_meta():
+            captured = _captured(model, (torch.zeros(1, *input_shape),))
+            exported = None if captured is None else translate(captured, ["input"], ["logits"], OPSET)
+    finally:
+        del model.forward
+        model.train(training)
+    return (None if exported is None else _tidy(exported)), tuple(calls)
 
 
 def check_export(exported: ir.Model, model: nn.Module) -> None:
@@ -162,10 +209,9 @@ def _tidy(model: ir.Model) -> ir.Model:
         node.metadata_props.clear()
         node.doc_string = None
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
-        transposed = value.metadata_props.get(TRANSPOSED)
+        kept = {key: item for key, item in value.metadata_props.items() if key in (TRANSPOSED, CALL)}
         value.metadata_props.clear()
-        if transposed is not None:
-            value.metadata_props[TRANSPOSED] = transposed
+        value.metadata_props.update(kept)
         value.doc_string = None
     if any(node.op_type == "Shape" for node in model.graph):  # of a value whose shape the first fold made known
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)

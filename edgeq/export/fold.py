@@ -245,6 +245,8 @@ def _replace_output(norm: ir.Node, node: ir.Node) -> None:
     assert norm.graph is not None
     norm.graph.remove(norm, safe=True)
     before.name = name
+    before.metadata_props.clear()  # it is the other value now
+    before.metadata_props.update(after.metadata_props)
 
 
 def _store(model: ir.Model, node: ir.Node, layer: FoldedLayer) -> None:

@@ -26,7 +26,7 @@ from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.gelu import find_gelus
 from edgeq.tflite.qdq_values import quantize_constant
 
-__all__ = ["INT4_MAX", "pack_codes", "place_qdq"]
+__all__ = ["INT4_MAX", "pack_codes", "place_qdq", "quantized_values"]
 
 ON_OWN_GRIDS = {"Add", "Sub", "Mul", "PRelu"}  # constants of other operations stay float: they go on a grid there is
 FUSED_BEFORE = {"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub"}  # have a grid of their own
@@ -54,10 +54,10 @@ def place_qdq(
     """
     result = model.clone()  # which shares the constants
     plan = plan or Plan()
-    activations = activation_values(result)
+    activations, rounded = activation_values(result), quantized_values(result)
     inner = {node for chain in find_gelus(result.graph) for node in chain.inner}
     chained = inner | {chain.last for chain in find_gelus(result.graph)}
-    fused = {value for value in activations if _is_fused(value) or value.producer() in inner}
+    fused = set(activations) - set(rounded)
     modes = _modes(result.graph, plan, fused)
     for node in list(result.graph):
         if node in chained:
@@ -72,9 +72,8 @@ def place_qdq(
         elif node.op_type == "MatMul":
             _quantize_operands(node, mode, plan)
     types = {node: mode.activations for node, mode in modes.items()}
-    for value in activations:
-        if value not in fused:
-            _quantize_activation(result.graph, value, grids, types, plan.mode.activations)
+    for value in rounded:
+        _quantize_activation(result.graph, value, grids, types, plan.mode.activations)
     if plan.packed:
         pack_codes(result, [name for name, weight in weights.items() if weight.grid.qmax <= INT4_MAX])
     elif "int16" in plan.uses:
@@ -106,6 +105,12 @@ def _need_opset_21(model: ir.Model) -> None:
     """Since which QuantizeLinear and DequantizeLinear take INT4 and INT16."""
     model.opset_imports[""] = max(model.opset_imports[""], 21)
     model.ir_version = max(model.ir_version or 0, 10)
+
+
+def quantized_values(model: ir.Model) -> list[ir.Value]:
+    """The activations of a folded float model that get Q and DQ where all is int8: what no kernel keeps inside."""
+    inner = {node for chain in find_gelus(model.graph) for node in chain.inner}
+    return [value for value in activation_values(model) if not _is_fused(value) and value.producer() not in inner]
 
 
 def _modes(graph: ir.Graph, plan: Plan, fused: set[ir.Value]) -> dict[ir.Node, Mode]:

@@ -26,10 +26,17 @@ FINE_TUNING_RATE: Final = 0.02
 LATENT_BITS: Final = 4
 
 Method = Literal["periodic", "straight-through", "post-training"]
+Activations = Literal["float", "fake-quantize"]
 
 
 def method_runs(
-    recipe: Recipe, epochs: int, fine_tuning_epochs: int, seeds: Sequence[int], bits: Sequence[int] = BITS
+    recipe: Recipe,
+    epochs: int,
+    fine_tuning_epochs: int,
+    seeds: Sequence[int],
+    bits: Sequence[int] = BITS,
+    *,
+    activations: Activations = "float",
 ) -> list[Run]:
     """For each seed the network without a grid, and what starts from it.
 
@@ -39,6 +46,7 @@ def method_runs(
         fine_tuning_epochs: of each training after it.
         seeds: of the repetitions.
         bits: to compare at.
+        activations: in each training after the first.
     """
     runs = []
     tuning = dataclasses.replace(
@@ -46,6 +54,7 @@ def method_runs(
         epochs=fine_tuning_epochs,
         learning_rate=FINE_TUNING_RATE,
         rate_schedule="cosine",
+        activations=activations,
     )
     for seed in seeds:
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
@@ -75,6 +84,7 @@ def compare_methods(
     cutout: int = 0,
     seeds: Sequence[int] = (0, 1),
     bits: Sequence[int] = BITS,
+    activations: Activations = "float",
     jobs: int = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     ray: str = "",
@@ -91,6 +101,7 @@ def compare_methods(
         batch_size, cutout: of all trainings.
         seeds: of the repetitions.
         bits: to compare at.
+        activations: in each training after the first.
         jobs: builds at a time.
         device: what trains.
         ray: the address of a Ray cluster to run them on; empty for this machine.
@@ -103,7 +114,7 @@ def compare_methods(
 
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
-    runs = method_runs(recipe, epochs, fine_tuning_epochs, seeds, bits)
+    runs = method_runs(recipe, epochs, fine_tuning_epochs, seeds, bits, activations=activations)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
         shown.stage("Size and latency")

@@ -22,8 +22,10 @@ from edgeq.strict_toml import toml_value
 from edgeq.train.result import EpochLog
 
 __all__ = [
+    "ACTIVATION_RANGES",
     "EDGEQ_KEY",
     "REMEDY",
+    "activation_ranges_of",
     "check_fingerprint",
     "fingerprint",
     "held_scales_of",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 EDGEQ_KEY: Final = "edgeq"
+ACTIVATION_RANGES: Final = "activation_ranges"
 SCHEMA: Final = 1
 PREFIX: Final = "model."  # of the network inside the LightningModule
 REMEDY: Final = "delete it, or train without --resume"
@@ -179,6 +182,19 @@ def stopped_early(checkpoint: Mapping[str, Any]) -> bool:
     callbacks = checkpoint.get("callbacks")
     states = callbacks.values() if isinstance(callbacks, dict) else ()
     return any(isinstance(state, dict) and bool(state.get("stopping_reason")) for state in states)
+
+
+def activation_ranges_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, list[float]]:
+    """The ranges that the training behind a checkpoint rounded activations over, by name.
+
+    Raises:
+        FormatError: they are not what training writes.
+    """
+    try:
+        (state,) = (state for state in checkpoint["callbacks"].values() if ACTIVATION_RANGES in state)
+        return {str(name): [float(low), float(high)] for name, (low, high) in state[ACTIVATION_RANGES].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError("the checkpoint has no readable ranges", where=path, remedy=REMEDY) from error
 
 
 def plain_scales(scales: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:

@@ -29,6 +29,7 @@ from edgeq.train.batches import EpochBatches, split_rows
 from edgeq.train.checkpoint import (
     PREFIX,
     REMEDY,
+    activation_ranges_of,
     check_fingerprint,
     fingerprint,
     held_scales_of,
@@ -46,6 +47,7 @@ from edgeq.train_recipe import TrainRecipe
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
+    from edgeq.activations import ActivationRounding
     from edgeq.train.module import TrainingModule
 
 __all__ = ["CHECKPOINT", "train"]
@@ -96,6 +98,7 @@ def train(
     device = resolve_device(recipe.train.device)
     made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
     run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), made, tuple(constraints))
+    rounding = _rounding(model, data, recipe)
     if recipe.method == PROGRESSIVE:
         put_widths_on(model, recipe)
     elif recipe.method == "straight-through" or recipe.method in METHODS:
@@ -104,11 +107,13 @@ def train(
         past = _read_past(model, run) if resume else _Past()
         if len(past.history) < recipe.train.epochs and not stopped_early(past.checkpoint):
             with frozen(model, recipe.train.rates):
-                history, scales = _fit(model, data, run, past, progress)
+                history, scales = _fit(model, data, run, past, rounding, progress)
         elif not past.history:
             history, scales = [], {}
         else:
             history, scales = past.history, held_scales_of(past.checkpoint, run.checkpoint)
+            if rounding is not None:
+                _load_ranges(rounding, past, run)
             model.load_state_dict(weights_of(past.checkpoint, model, run.checkpoint))
     finally:
         model.cpu().eval()
@@ -119,9 +124,9 @@ def train(
     rows, _ = split_rows(len(data.train_images), recipe.train.validation, recipe.seed)
     images = EpochBatches(len(rows), recipe.train.batch_size).images * len(history)
     seconds = sum(log.seconds for log in history)
-    return TrainResult(
-        tuple(history), images / seconds if seconds else 0.0, run.precision, device.type, scales | learned, widths
-    )
+    rounded = rounding if rounding is not None and rounding.seen else None
+    speed = images / seconds if seconds else 0.0
+    return TrainResult(tuple(history), speed, run.precision, device.type, scales | learned, widths, rounded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +158,36 @@ def _read_past(model: nn.Module, run: _Run) -> _Past:
     return _Past(checkpoint, history_of(checkpoint, run.checkpoint))
 
 
+def _rounding(model: nn.Module, data: ImageData, recipe: Recipe) -> ActivationRounding | None:
+    """What rounds the network's activations; None where they stay float."""
+    if recipe.train.activations == "float":
+        return None
+    from edgeq.activations import ActivationRounding, find_sites
+
+    return ActivationRounding(find_sites(model, data.input_shape, power_of_two=recipe.grid.power_of_two))
+
+
+def _load_ranges(rounding: ActivationRounding, past: _Past, run: _Run) -> None:
+    try:
+        rounding.load(activation_ranges_of(past.checkpoint, run.checkpoint))
+    except ValueError as error:
+        raise FormatError("not a whole checkpoint", where=run.checkpoint, got=error, remedy=REMEDY) from error
+
+
 def _fit(
-    model: nn.Module, data: ImageData, run: _Run, past: _Past, progress: Progress
+    model: nn.Module,
+    data: ImageData,
+    run: _Run,
+    past: _Past,
+    rounding: ActivationRounding | None,
+    progress: Progress,
 ) -> tuple[list[EpochLog], dict[str, NDArray[np.float32]]]:
     from lightning.pytorch.callbacks import WeightAveraging
 
+    from edgeq.activations import rounded
+    from edgeq.activations.callback import ActivationCallback
     from edgeq.regularize.callback import PeriodicRegularizerCallback
-    from edgeq.train.lightning_parts import deterministic, interrupts, quiet
+    from edgeq.train.lightning_parts import KeepConstraints, deterministic, interrupts, quiet
     from edgeq.train.module import TrainingModule
 
     recipe = run.recipe
@@ -177,25 +205,29 @@ def _fit(
         module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
         module.fingerprint = run.made_with
         module.history = list(past.history)
-        trainer = _trainer(run, regularizer, past)
+        callbacks: list[Callback] = [KeepConstraints(run.constraints), regularizer, *_extras(recipe.train)]
+        if rounding is not None:
+            steps = recipe.train.epochs * len(module.batches)
+            callbacks.append(ActivationCallback(rounding, recipe.train.share_of_float_activations, steps))
+        trainer = _trainer(run, callbacks, past)
         module.average = next((item for item in trainer.callbacks if isinstance(item, WeightAveraging)), None)  # type: ignore[attr-defined]
         set_training(model, recipe.train.rates)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with progress.task("training", recipe.train.epochs * len(module.batches)) as task:
             task.advance(len(past.history) * len(module.batches))
             module.task = task
-            with interrupts():
+            with interrupts(), rounded(model, rounding):
                 _run_trainer(trainer, module, run, past)
     assert regularizer.regularizer is not None
     return module.history, plain_scales(regularizer.regularizer.held_scales)
 
 
-def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
+def _trainer(run: _Run, callbacks: Sequence[Callback], past: _Past) -> Trainer:
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from edgeq.train.lightning_parts import KeepConstraints, LastCheckpoint, WholeCheckpointIO
+    from edgeq.train.lightning_parts import LastCheckpoint, WholeCheckpointIO
 
     return Trainer(
         accelerator=run.device.type,
@@ -203,12 +235,7 @@ def _trainer(run: _Run, regularizer: Callback, past: _Past) -> Trainer:
         precision="bf16-mixed" if run.precision == "bf16" else "32-true",
         max_epochs=run.recipe.train.epochs,
         logger=TensorBoardLogger(run.folder, name="logs", version=""),
-        callbacks=[
-            KeepConstraints(run.constraints),
-            regularizer,
-            *_extras(run.recipe.train),
-            LastCheckpoint(run.checkpoint),
-        ],
+        callbacks=[*callbacks, LastCheckpoint(run.checkpoint)],
         plugins=[WholeCheckpointIO(past.checkpoint), LightningEnvironment()],
         limit_val_batches=0,
         num_sanity_val_steps=0,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from edgeq.activations import ActivationRounding
     from edgeq.rounding.progressive import Width
 
 __all__ = ["EpochLog", "TrainResult"]
@@ -61,6 +62,7 @@ class TrainResult:
         images_per_second: training images a second of training steps.
         precision: ``bf16`` or ``fp32``, what the network was computed in.
         device: ``cpu`` or ``cuda``.
+        activations: where and over which ranges activations were rounded; None where they were not.
         widths: of a bit-progressive training, the network at each number of bits; else empty.
         scales: by layer, the c that the decoupled pull held, float32 [1] or [O]; empty where c was ``max|w|``.
     """
@@ -71,6 +73,7 @@ class TrainResult:
     device: str
     scales: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     widths: tuple[Width, ...] = ()
+    activations: ActivationRounding | None = None
 
     @property
     def test_accuracy(self) -> float:

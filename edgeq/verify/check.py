@@ -99,6 +99,7 @@ def verify(
     return Verification(
         accuracy=accuracy,
         top1_agreement=_percent(classes["onnx"] == classes["tflite"]),
+        snapped_agreement=_percent(classes["snapped"] == classes["tflite"]),
         reference_agreement=_percent(reference == classes["tflite"][few]),
         predictions=classes["tflite"].astype(np.int64),
         confidences=_confidences(_real(tflite_scores, output), softmax=io != "uint8"),

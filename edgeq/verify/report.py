@@ -49,7 +49,9 @@ class Verification:
         samples: test images.
         reference_samples: those that the reference kernels, which are slow, were run on.
         top1_agreement: percent of the test images on which onnxruntime and LiteRT name the same class; None where
-            there are no classes, as ``reference_agreement``.
+            there are no classes, as the others.
+        snapped_agreement: the same of LiteRT and PyTorch with snapped weights, and with activations rounded as the
+            training had them where it did.
         reference_agreement: percent of the reference samples on which both of LiteRT's kernels name the same class.
         layers: operation by operation, in order.
         layer_samples: images that the layers were compared on.
@@ -70,6 +72,7 @@ class Verification:
     accuracy: dict[str, float] = field(default_factory=dict)
     error: dict[str, float] = field(default_factory=dict)
     top1_agreement: float | None = None
+    snapped_agreement: float | None = None
     reference_agreement: float | None = None
     predictions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     confidences: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
