@@ -14,6 +14,7 @@ from edgeq.accumulate.columns import layer_columns, whole_sums
 from edgeq.accumulate.narrow import Narrow, narrowed
 from edgeq.accumulate.sums import weighted_sums
 from edgeq.errors import DataError, FormatError, RecipeError
+from edgeq.grid import Grid
 from edgeq.modes import MODES, Plan
 from edgeq.tflite.read import read_file, read_graph
 
@@ -97,6 +98,19 @@ def test_the_command_says_what_is_proved(built: Build, edgeq: Callable[..., Ende
     assert found["runs"][0]["bits"] == 16
     assert [layer["name"] for layer in found["layers"]] == ["conv1", "depthwise", "conv2", "fc1", "fc2"]
     assert found["layers"][0]["chain"]["bounds"]["any"]["unsafe"] == 0
+
+
+@pytest.mark.parametrize(("bits", "whole"), [(2, True), (5, False)])
+def test_a_short_layer_that_holds_whole_limits_no_chain(bits: int, whole: bool, tmp_path: Path) -> None:
+    constants = {"one": weights(4, 3, 1, 1), "two": weights(5, 4, 5, 5)}
+    model = float_model("a = Conv (x, one)\n y = Conv (a, two)", constants, {"x": (1, 3, 6, 7)})
+    (tmp_path / "m.tflite").write_bytes(artifact_of(model, plan=Plan(grid=Grid(bits))).content)
+    found = edgeq.accumulators(tmp_path / "m.tflite")
+    chains = [row.chain.longest for row in found.layers if row.chain]
+    assert chains[0] == 3
+    assert (chains[1] == 100) == whole
+    assert found.longest_chain == chains[1]
+    assert ("all products of every layer" in str(found)) == whole
 
 
 def test_fused_activations_narrow_the_codes_of_the_next_layer() -> None:
