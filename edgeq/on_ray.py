@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ __all__ = ["connected", "run_trials"]
 
 STEP_S: Final = 2.0
 LOST: Final = 1
+CONNECT_S: Final = 10.0
 
 Tell = Callable[[str, int | None], None]
 
@@ -76,9 +78,12 @@ def connected(address: str) -> Iterator[None]:
     Raises:
         RecipeError: no cluster answers there.
     """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if port.isdigit():  # Ray itself tries an address that does not answer for many minutes
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise RecipeError(
             "no Ray cluster answers", where="--ray", got=address, wanted="auto, local or HOST:PORT"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import textwrap
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_it_ends_as_a_sweep_without_ray(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "ray" / "out" / "bad.log").read_text() == "edgeq: training diverged\n"
     written = json.loads((tmp_path / "ray" / "out" / "tuned" / "manifest.json").read_text())
     assert written["init"] == "out/first/checkpoint.safetensors"
+
+
+@needs_ray
+def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RecipeError, match=rf"--ray: no Ray cluster answers \(got {address}, wanted auto"):
+            run_sweep(RUNS, tmp_path, ray=address)
 
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
