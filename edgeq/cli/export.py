@@ -48,7 +48,7 @@ Example:
 )
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights, safetensors.")
 @click.option("--grid", "grid_file", type=click.Path(path_type=Path), metavar="FILE", help="grid.safetensors to keep.")
-@click.option("--classes", type=click.IntRange(2), default=10, help="Outputs of a built-in network [10].")
+@click.option("--classes", type=click.IntRange(1), default=10, help="Outputs of a built-in network [10].")
 @quantize_options
 @output_options
 def command(

@@ -122,7 +122,7 @@ _RECIPE_OPTIONS = [
         "--data",
         metavar="digits|PATH",
         shell_complete=complete_data,
-        help="Folder, archive or CIFAR-10 batches [digits].",
+        help="Folder, archive, CIFAR-10 batches or IDX files [digits].",
     ),
     click.option("--image-size", type=int, metavar="PIXELS", help="Resize and crop images to this side."),
     click.option(

@@ -14,7 +14,9 @@ MOST_ROWS = 50
 # Keys of an epoch, by name of the curve; title, unit, factor.
 _CHARTS: tuple[tuple[dict[str, str], str, str, float], ...] = (
     ({"loss": "loss"}, "Training loss", "", 1.0),
+    ({"loss": "validation_loss"}, "Loss on images left out", "", 1.0),
     ({"test": "test_accuracy", "training": "train_accuracy"}, "Accuracy", "%", 1.0),
+    ({"test": "test_error"}, "Mean squared error", "", 1.0),
     ({"learning rate": "learning_rate"}, "Learning rate", "", 1.0),
     ({"amplitude": "amplitude"}, "Amplitude of the periodic term", "", 1.0),
     ({"eta": "eta"}, "Strength η of the decoupled pull", "", 1.0),
@@ -41,7 +43,7 @@ def training_charts(history: Sequence[Mapping[str, float]]) -> list[LineChart]:
         curves = {
             name: [None if key not in entry else entry[key] * factor for entry in history]
             for name, key in keys.items()
-            if key not in _LEFT_OUT_AT_ZERO or any(entry.get(key) for entry in history)
+            if any(entry.get(key) if key in _LEFT_OUT_AT_ZERO else key in entry for entry in history)
         }
         chart = (
             line_chart(title, unit, epochs, curves, magnitudes=not _LEFT_OUT_AT_ZERO.isdisjoint(keys.values()))
