@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from edgeq.grid import Function
+if TYPE_CHECKING:
+    from edgeq.grid import Function
 
 __all__ = ["METHODS", "RoundingMethod"]
 
