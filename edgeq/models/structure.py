@@ -144,7 +144,11 @@ def rebuild(model: nn.Module, text: str, shapes: Mapping[str, Sequence[int]], wh
             if not 1 <= len(specs) <= _MAX_PARTS or not path:
                 raise ValueError(f"{len(specs)} layers at {path!r}")
             names = [path] if len(specs) == 1 else [f"{path}.{index}" for index in range(len(specs))]
-            layers = [_layer(spec, shapes, name) for spec, name in zip(specs, names, strict=True)]
+            again = [len(specs) > 1 and name in table for name in names]  # has been replaced in its turn
+            layers = [
+                nn.Identity() if replaced else _layer(spec, shapes, name)
+                for spec, name, replaced in zip(specs, names, again, strict=True)
+            ]
             replace(model, path, layers)
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise FormatError("the note of the network's structure does not fit", where=where, got=error) from error

@@ -4,6 +4,7 @@ promise."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from edgeq.compress.factor import tucker2
 from edgeq.compress.ranks import keeping
 from edgeq.compress.replacements import Depthwise, Matrix, Replacement, Spatial, Tucker
 from edgeq.errors import ModelError, RecipeError
+from edgeq.models import load_weights, save_weights
 from edgeq.recipe import Recipe, recipe_from_dict
 
 Kind = type[Replacement[Any]]
@@ -215,6 +217,17 @@ def test_what_cannot_be_reached_is_refused(option: str) -> None:
 def test_options_that_make_no_sense_are_refused(option: str) -> None:
     with pytest.raises(RecipeError, match="compress"):
         method_from_option(option)
+
+
+def test_what_was_replaced_twice_comes_back_from_its_file(tmp_path: Path) -> None:
+    data, model = images(9), _network()
+    for option in ("spatial-separable,energy=0.7,multiple=1,skip=['0']", "low-rank,energy=0.3,multiple=1"):
+        method_from_option(option).apply(model, Context(data, Recipe()))
+    assert type(model.get_submodule("2.0")) is type(model.get_submodule("2.1")) is nn.Sequential
+    save_weights(model, tmp_path / "net.safetensors")
+    load_weights(again := _network(), tmp_path / "net.safetensors")
+    given = torch.randn(2, 3, 8, 8)
+    assert torch.equal(again(given), model(given))
 
 
 def test_layers_whose_weights_are_kept_are_not_replaced_after_that() -> None:
