@@ -303,6 +303,9 @@ class Recipe:
         if self.grid.power_of_two:
             check_fixed_point(self)
         for method in self.compress:
+            if method.keeps_zeros and self.regularizer.function == "cosine":
+                raise method.refuse("the grid has no zero, which is what it makes of weights",
+                                    "take a sine grid, or the method twn or ttq")  # fmt: skip
             method.check(self)
 
     def _settle_method(self) -> None:
@@ -314,7 +317,9 @@ class Recipe:
         if row is not None:
             require(not self.regularizer.stages, "regularizer.stages", list(self.regularizer.stages),
                     f"left out beside method = {self.method}, which has no term")  # fmt: skip
-            object.__setattr__(self, "regularizer", dataclasses.replace(self.regularizer, function=row.function))
+            scale = "channel" if row.scale == "channel" else self.regularizer.scale
+            term = dataclasses.replace(self.regularizer, function=row.function, scale=scale)
+            object.__setattr__(self, "regularizer", term)
 
     def at_width(self, bits: int) -> Recipe:
         """The recipe of a bit-progressive build at another of its widths."""

@@ -86,6 +86,7 @@ class Method:
     """
 
     name: ClassVar[str] = ""
+    keeps_zeros: ClassVar[bool] = False  # what it makes zero must be a point of the grid
     constrains: ClassVar[bool] = False
 
     epochs: int = 4

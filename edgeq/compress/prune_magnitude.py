@@ -31,6 +31,7 @@ class PruneMagnitude(Method):
     """
 
     name: ClassVar[str] = "prune-magnitude"
+    keeps_zeros: ClassVar[bool] = True
     constrains: ClassVar[bool] = True
 
     sparsity: float = 0.0

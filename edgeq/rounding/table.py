@@ -26,6 +26,7 @@ class RoundingMethod:
         activations: what happens to what a layer reads: nothing, its sign, or levels from 0 to 1.
         activation_bits: that it can have, the default first; 0 leaves activations at 8 bits.
         ends: bits of the first and the last layer where the paper leaves those in float; 0: they are as all others.
+        scale: one size a ``tensor`` or an output ``channel``.
         options: keys of ``[rounding]`` that it takes besides.
         shows: the property that its test shows.
     """
@@ -41,6 +42,7 @@ class RoundingMethod:
     ends: int
     options: tuple[str, ...]
     shows: str
+    scale: Literal["tensor", "channel"] = "tensor"
 
 
 _ROWS: Final = (
@@ -82,6 +84,7 @@ _ROWS: Final = (
         ends=8,
         options=(),
         shows="the scale is mean|w| of each output channel, the best one in least squares",
+        scale="channel",
     ),
     RoundingMethod(
         name="xnor-net",
@@ -95,6 +98,7 @@ _ROWS: Final = (
         ends=8,
         options=(),
         shows="weights as bwn; layers read -1 and 1 only",
+        scale="channel",
     ),
     RoundingMethod(
         name="dorefa",

@@ -178,6 +178,8 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         ({"method": "twn", "regularizer": {"stages": [8, 4]}}, "regularizer.stages"),
         ({"rounding": {"threshold": 0.5}}, "rounding.threshold"),
         ({"rounding": {"ends": 9}}, "rounding.ends"),
+        ({"method": "bwn", "compress": [{"method": "prune-magnitude", "sparsity": 0.5}]}, "no zero"),
+        ({"method": "bwn", "compress": [{"method": "symmetric"}]}, "scale a channel"),
     ):  # fmt: skip
         with pytest.raises(RecipeError, match=message):
             recipe_from_dict(table)

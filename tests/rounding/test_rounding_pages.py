@@ -14,6 +14,7 @@ from edgeq.pipeline import build
 from edgeq.recipe import recipe_from_dict
 from edgeq.rounding.table import METHODS
 from edgeq.snap import load_grid
+from edgeq.tflite.read import read_graph
 
 PAGES = Path(__file__).parents[2] / "docs" / "compress"
 CODES = {"cosine": {-1, 1}, "sine": {-1, 0, 1}}
@@ -50,7 +51,12 @@ def test_the_recipe_of_the_page_builds(name: str, tmp_path: Path) -> None:
             assert max(codes) == 7 or min(codes) == -7
         else:
             assert codes <= CODES[row.function]
-        assert weight.step.size == (
-            len(weight.codes) if name in ("bwn", "xnor-net") and layer["name"] not in ends else 1
-        )
+        assert weight.step.size == (len(weight.codes) if row.scale == "channel" else 1)
     assert all(weight.grid.function == (row.function if key not in ends else "sine") for key, weight in grids.items())
+    if recipe.quantize.packed:
+        graph = read_graph((tmp_path / "out" / "model.tflite").read_bytes())
+        stored = {graph.tensors[node.inputs[1]].name: node for node in graph.operators if len(node.inputs) == 3}
+        for key in grids.keys() - ends:
+            node = stored[f"{key}.weight"]
+            narrow = "int2" if node.kind == "FULLY_CONNECTED" and name != "ttq" else "int4"
+            assert graph.tensors[node.inputs[1]].dtype == narrow
