@@ -178,4 +178,4 @@ def compare_few_bits(
 
 
 def _key(row: Row) -> str:
-    return f"{row.name.replace(', ', '-').replace(' ', '-')}-{row.bits}bit"
+    return f"few-{row.name.replace(', ', '-').replace(' ', '-')}-{row.bits}bit"

@@ -5,6 +5,8 @@ Both stand in the layer itself, as ``LAYER.activation``, before its input: the n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from edgeq.rounding.base import passing
 from edgeq.rounding.binary import signs
 
-__all__ = ["Levels", "SignAboutMean", "put_before"]
+__all__ = ["Levels", "SignAboutMean", "put_before", "rounds_activations", "unrounded"]
 
 CODE_MAX, CODE_MIN = 127, -128
 
@@ -33,7 +35,7 @@ class SignAboutMean(nn.Module):
 
     def __init__(self, channels: int, *, images: bool) -> None:
         super().__init__()
-        self.channels, self.images = channels, images
+        self.channels, self.images, self.rounds = channels, images, True
         self.norm = (nn.BatchNorm2d if images else nn.BatchNorm1d)(channels, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,7 +45,8 @@ class SignAboutMean(nn.Module):
             return passing(signs(normalized), normalized.clamp(-1, 1))
         mean = self.norm.running_mean
         assert mean is not None
-        return torch.where(x >= (mean.reshape(-1, 1, 1) if self.images else mean), 1.0, -1.0)
+        mean = mean.reshape(-1, 1, 1) if self.images else mean
+        return torch.where(x >= mean, 1.0, -1.0) if self.rounds else (x - mean).clamp(-1, 1)
 
 
 class Levels(nn.Module):
@@ -62,13 +65,37 @@ class Levels(nn.Module):
         super().__init__()
         if not 1 <= bits <= 8:
             raise ValueError(f"levels of {bits} bits")
-        self.bits, self.count = bits, 2**bits - 1
+        self.bits, self.count, self.rounds = bits, 2**bits - 1, True
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.rounds:
+            return x.clamp(0, 1)
         # In evaluation the grid itself ends at 1.
         bounded = x.clamp(0, 1) if self.training else torch.relu(x)
         zero = CODE_MAX - self.count
         return torch.fake_quantize_per_tensor_affine(bounded.float(), 1 / self.count, zero, CODE_MIN, CODE_MAX)
+
+
+def rounds_activations(model: nn.Module) -> bool:
+    """Whether some layer of a network reads signs or levels."""
+    return any(isinstance(module, Levels | SignAboutMean) for module in model.modules())
+
+
+@contextmanager
+def unrounded(model: nn.Module) -> Iterator[None]:
+    """Let layers read what is bounded but not rounded, in evaluation: a network whose outputs follow its inputs.
+
+    Where it rounds, sums in another order put a value on the other side now and then, and the layers behind make much
+    of it: two that compute the same need not agree.
+    """
+    parts = [module for module in model.modules() if isinstance(module, Levels | SignAboutMean)]
+    for part in parts:
+        part.rounds = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.rounds = True
 
 
 def put_before(layer: nn.Module, activation: nn.Module) -> None:

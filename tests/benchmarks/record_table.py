@@ -28,6 +28,7 @@ COMPRESSION_COLUMNS = (
     *("", "TFLite", "to plain", "weights", "MACs", ".tflite, B", "packed, B"),
     *("instructions, A7", "instructions, A75", "its own paper"),
 )
+FEW_BITS_COLUMNS = ("method", "bits", "PyTorch", "TFLite", "distance", "bytes")
 TABLE2_COLUMNS = ("amplitude is", "bits", "amplitude", "paper", "here", "before the snap", "distance")
 
 
@@ -73,6 +74,18 @@ def methods(table: dict[str, Any]) -> list[str]:
     ]
 
 
+def few_bits(table: dict[str, Any]) -> list[str]:
+    """One and two bits by every method."""
+    rows = []
+    for row in table["rows"]:
+        forms = {"tflite": "{:.2f} %", "distance": "{:.4f}", "tflite_bytes": "{:,.0f} B"}
+        shown = [_mean(row[key], form) if row["bits"] < 32 else "" for key, form in forms.items()]
+        rows.append([row["method"], "" if row["bits"] == 32 else row["bits"], _mean(row["before"], "{:.2f} %"), *shown])
+    epochs = f"{table['epochs']} epochs without a grid, then {table['fine_tuning_epochs']} for each other row"
+    failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
+    return [f"{_origin(table)} {epochs}.", "", markdown(FEW_BITS_COLUMNS, rows), *(["", *failed] if failed else [])]
+
+
 def table2(table: dict[str, Any]) -> list[str]:
     """The paper's Table 2, and whether it has the paper's shape."""
     rows = []
@@ -108,9 +121,12 @@ def compression(table: dict[str, Any]) -> list[str]:
 
 
 PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "methods": methods,
-    "table2": table2,
     "compression": compression,
+    "methods": methods,
+    "few-bits": few_bits,
+    "few-bits-lenet5": few_bits,
+    "few-bits-resnet20": few_bits,
+    "table2": table2,
 }
 
 

@@ -20,8 +20,8 @@ def test_every_method_is_compared_over_equal_epochs_from_its_seeds_float_network
     by_name = {run.name: run for run in runs}
     assert all(by_name[run.after].recipe.seed == run.recipe.seed for run in runs if run.after)
     assert {run.recipe.train.epochs for run in runs if run.after} == {8}
-    assert by_name["periodic-1bit-seed0"].recipe.grid == by_name["bwn-8-bit-ends-1bit-seed1"].recipe.grid
-    assert by_name["binary-connect-stochastic-1bit-seed0"].recipe.rounding.stochastic
+    assert by_name["few-periodic-1bit-seed0"].recipe.grid == by_name["few-bwn-8-bit-ends-1bit-seed1"].recipe.grid
+    assert by_name["few-binary-connect-stochastic-1bit-seed0"].recipe.rounding.stochastic
     for run in runs:  # each is a recipe file of the sweep
         (tmp_path / "recipe.toml").write_text(recipe_to_toml(run.recipe))
         assert recipe_from_dict(read_toml(tmp_path / "recipe.toml")) == run.recipe

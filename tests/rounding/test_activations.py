@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ from torch import nn
 
 from edgeq.artifact import make_artifact
 from edgeq.calibrate import load_calibration
-from edgeq.errors import FormatError, ModelError
+from edgeq.errors import ExportError, FormatError, ModelError
 from edgeq.export.float_onnx import check_export, export_float
 from edgeq.models import load_weights, save_weights
 from edgeq.recipe import Recipe, RoundingRecipe
-from edgeq.rounding.activations import Levels, SignAboutMean
+from edgeq.rounding.activations import Levels, SignAboutMean, unrounded
 from edgeq.rounding.attach import attach_activations
 from edgeq.tflite.read import read_graph
 from edgeq.verify.check import check_layers
@@ -136,6 +137,21 @@ def test_the_network_comes_back_from_the_file_of_its_weights(tmp_path: Path) -> 
         assert torch.equal(again(x), model(x))
         attach_activations(again, Recipe(method="dorefa"), SHAPE)  # takes the place of what was there
         assert isinstance(again.get_submodule("3.activation"), Levels)
+
+
+def test_an_export_that_computes_something_else_is_told_though_roundings_may_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for method in ("bnn", "dorefa"):
+        model = filled(attached(method)[0])
+        exported = export_float(model, [SHAPE])
+        check_export(exported, model)
+        assert all(part.rounds for part in model.modules() if isinstance(part, Levels | SignAboutMean))
+    with unrounded(model):
+        other = export_float(nn.Sequential(model, nn.ReLU()).eval(), [SHAPE])
+    monkeypatch.setattr(importlib.import_module("edgeq.export.float_onnx"), "export_float", lambda *_: other)
+    with pytest.raises(ExportError, match="does not compute"):
+        check_export(exported, model)
 
 
 def test_a_note_of_an_activation_that_does_not_fit_is_refused(tmp_path: Path) -> None:
