@@ -291,6 +291,9 @@ class Recipe:
         require(fits, "regularizer.stages", list(self.regularizer.stages), wanted)
         require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         object.__setattr__(self, "layers", {name: _shortest(choice) for name, choice in self.layers.items()})
+        if self.task != "classify" and self.train.label_smoothing:
+            raise RecipeError("there are no classes to spread a target over", where="train.label_smoothing",
+                              got=self.train.label_smoothing, remedy=f"leave it out of task {self.task}")  # fmt: skip
         self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)

@@ -16,7 +16,7 @@ from edgeq.data import ImageData, load_data
 from edgeq.errors import ModelError, RecipeError
 from edgeq.models import build_network
 from edgeq.pipeline import build, train_only
-from edgeq.recipe import Recipe, recipe_from_dict
+from edgeq.recipe import Recipe, TrainRecipe, recipe_from_dict
 from edgeq.tasks import make_network
 from edgeq.train import train
 
@@ -111,5 +111,7 @@ def test_networks_that_give_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"does not fit the data.*got \[1, 2\], wanted \[1, 2, 1, 1\].*image to image"):
         make_network(Recipe(model="mlp", task="reconstruct"), data)
     assert build_network("mlp", num_classes=1, input_shape=(2, 1, 1), seed=0)(torch.zeros(3, 2, 1, 1)).shape == (3, 1)
+    with pytest.raises(RecipeError, match=r"train\.label_smoothing: there are no classes"):
+        Recipe(task="sum", train=TrainRecipe(label_smoothing=0.1))
     with pytest.raises(RecipeError, match="the app shows classes"):
         build(recipe_from_dict(SUM), tmp_path / "out", android=True)
