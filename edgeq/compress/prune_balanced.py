@@ -31,6 +31,7 @@ class PruneBalanced(Method):
     """
 
     name: ClassVar[str] = "prune-balanced"
+    keeps_zeros: ClassVar[bool] = True
     constrains: ClassVar[bool] = True
 
     keep: int = 0

@@ -11,7 +11,7 @@ from edgeq.compress.method import Context, Method
 from edgeq.compress.prune_balanced import PruneBalanced
 from edgeq.compress.prune_magnitude import PruneMagnitude
 from edgeq.errors import ModelError, RecipeError
-from edgeq.recipe import Recipe
+from edgeq.recipe import Recipe, recipe_from_dict
 
 
 def _pruned(method: Method, *layers: nn.Module) -> nn.Sequential:
@@ -76,3 +76,9 @@ def test_layers_that_no_group_fits_are_left_alone() -> None:
 def test_groups_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="compress prune-balanced"):
         PruneBalanced(**options)  # type: ignore[arg-type]
+
+
+def test_a_grid_without_zero_is_refused() -> None:
+    recipe = {"regularizer": {"function": "cosine"}, "bits": 4}
+    with pytest.raises(RecipeError, match="zero"):
+        recipe_from_dict(recipe | {"compress": [{"method": "prune-balanced", "keep": 2, "of": 4}]})
