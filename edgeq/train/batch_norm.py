@@ -19,8 +19,10 @@ BATCH = 256
 def reestimate_batch_norm(model: nn.Module, images: NDArray[np.float32], *, progress: Progress | None = None) -> None:
     """Set the running statistics of every batch norm to the mean over a set of images.
 
-    Each batch norm sees what those before it, normalized by their batch, give: as in training. Nothing else of the
-    network changes; it ends in evaluation mode.
+    Each batch norm sees what those before it, normalized by their batch, give: as in training. A channel that was the
+    same in all images gets variance 1: what comes out is its beta either way, but divided by ``sqrt(eps)`` its step
+    would be so large that the int32 bias beside it could not say beta. Nothing else of the network changes; it ends in
+    evaluation mode.
 
     Args:
         model: on the CPU, float32.
@@ -42,7 +44,15 @@ def reestimate_batch_norm(model: nn.Module, images: NDArray[np.float32], *, prog
             for batch in batches:
                 model(torch.from_numpy(np.ascontiguousarray(batch)))
                 task.advance(len(batch))
+        for module in layers:
+            _settle(module)
     finally:
         for module, momentum in zip(layers, momenta, strict=True):
             module.momentum = momentum
         model.eval()
+
+
+def _settle(module: _BatchNorm) -> None:
+    variance = module.running_var
+    assert variance is not None
+    variance[variance == 0] = 1.0
