@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|contextlib|lightning|np|nn|numpy|onnx|onnx_ir|pathlib|torch|typing)\..*"),
     (
         "py:.*",
-        r"edgeq\.(bench|cost_table|export|modes|tflite|train|verify\.\w+)\b.*",
+        r"edgeq\.(bench|cost_table|export|modes|packing|tflite|train|verify\.\w+)\b.*",
     ),  # inner modules, not on the API's page
     ("py:.*", r"edgeq\.(\w+\.)*_\w+"),
 ]

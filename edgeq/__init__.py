@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from edgeq.regularize.regularizer import PeriodicRegularizer
     from edgeq.regularize.schedule import AmplitudeSchedule, EtaSchedule, FrequencySchedule
     from edgeq.results import BuildResult, ConvertResult, ExportResult, ReportResult, TrainingResult, VerifyResult
+    from edgeq.rounding.options import RoundingRecipe
     from edgeq.snap import load_grid, save_grid, snap
     from edgeq.targets import Target, list_targets, load_target
     from edgeq.widths.result import BitSearch
@@ -84,6 +85,7 @@ _HOMES = MappingProxyType(
         "RegularizerRecipe": "recipe",
         "ReportResult": "results",
         "Result": "display.summary",
+        "RoundingRecipe": "rounding.options",
         "Sensitivity": "layer_costs",
         "Target": "targets",
         "TrainRecipe": "recipe",
@@ -145,6 +147,7 @@ __all__ = [
     "RegularizerRecipe",
     "ReportResult",
     "Result",
+    "RoundingRecipe",
     "Sensitivity",
     "Target",
     "TrainRecipe",

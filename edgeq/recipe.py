@@ -331,12 +331,12 @@ class Recipe:
 
     @property
     def ends(self) -> int:
-        """Bits of the first and the last layer; 0: they are as all others."""
+        """Bits of the first and the last layer; 0 where they are as all others."""
         return self.rounding.ends_for(self.method)
 
     @property
     def activation_bits(self) -> int:
-        """Bits of what the method's layers read; 0: 8, as everywhere."""
+        """Bits of what the method's layers read; 0 stands for 8, as everywhere."""
         return self.rounding.activations_for(self.method)
 
     def _check_ends_on_the_grid(self) -> None:

@@ -120,8 +120,10 @@ class Accumulators(Result):
 
     @property
     def longest_chain(self) -> int:
-        """Products, whichever, that no layer can overflow an int16 with: where all layers hold whole, as many as the
-        largest has; 0 where no layer has int8 inputs."""
+        """How many products, whichever, no layer can overflow an int16 with.
+
+        Where all layers hold whole, as many as the largest has; 0 where no layer has int8 inputs.
+        """
         chains = [(row.chain.longest, row.products) for row in self.layers if row.chain]
         limits = [longest for longest, products in chains if longest < products]
         return min(limits, default=max((longest for longest, _ in chains), default=0))
