@@ -28,6 +28,8 @@ nitpick_ignore_regex = [
         r"edgeq\.(bench|cost_table|export|modes|packing|tflite|train|verify\.\w+)\b.*",
     ),  # inner modules, not on the API's page
     ("py:.*", r"edgeq\.(\w+\.)*_\w+"),
+    ("py:.*", r"edgeq\.(compress\.method\.(Constraint|Context)|models\.structure)"),
+    ("py:class", r"(dict|tuple)\[.*"),  # cut at its comma, in a signature that Sphinx cannot parse: <factory>
 ]
 
 myst_enable_extensions = ["attrs_block", "colon_fence"]
