@@ -14,7 +14,7 @@ from torch import nn
 
 from edgeq.errors import ExportError, FormatError, ModelError
 from edgeq.grid import Grid, QuantizedWeight
-from edgeq.snap import load_grid, put_codes, quantized_layers, require_exported, save_grid, snap
+from edgeq.snap import load_grid, load_ranges, put_codes, quantized_layers, require_exported, save_grid, snap
 
 
 def network() -> nn.Sequential:
@@ -173,3 +173,13 @@ def test_codes_go_into_the_network_they_are_of_only() -> None:
     np.testing.assert_array_equal(net[0].weight.detach().numpy(), table["0"].values)  # type: ignore[operator]
     with pytest.raises(ModelError, match=r"layer 0: .*another network"):
         put_codes(nn.Sequential(nn.Conv2d(1, 1, 1)), table)
+
+
+def test_ranges_of_activations_are_kept_exactly_and_bad_ones_refused(tmp_path: Path) -> None:
+    path, ranges = tmp_path / "grid.safetensors", {"layer1.0.relu": (0.0, 1 / 3), "logits": (-2.5, 7.1)}
+    save_grid({}, path, ranges=ranges)
+    assert load_ranges(path) == ranges
+    for bad in ((1.0, 0.0), (0.0, float("nan")), (1.0,)):
+        save_grid({}, path, ranges={"logits": bad})  # type: ignore[dict-item]
+        with pytest.raises(FormatError, match="range is not one"):
+            load_ranges(path)
