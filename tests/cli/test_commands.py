@@ -165,7 +165,7 @@ def test_build_prints_one_json_document_and_nothing_else(built: Build, tmp_path:
 def test_what_train_leaves_is_what_export_takes(built: Build, tmp_path: Path, edgeq: Run) -> None:
     ended = edgeq("train", *built.arguments, "--out", tmp_path / "trained")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith("float ")
+    assert ended.out.startswith("accuracy: float ")
     trained = tmp_path / "trained"
     assert (trained / "grid.safetensors").read_bytes() == (built.out / "grid.safetensors").read_bytes()
     ended = edgeq(

@@ -143,7 +143,6 @@ def test_one_weight_read_by_two_layers() -> None:
         ("y = ConvTranspose <dilations = [2, 2]> (x, w)", "convtranspose_0.*dilations.*use dilation 1"),
         ("y = ConvTranspose <group = 3> (x, w)", "convtranspose_0.*group.*groups=1"),
         ("y = Pow (x, e)", "pow_0.*one number"),
-        ("c = Less (x, e)\n y = Where (c, x, x)", "less_0.*one number"),
     ],
 )
 def test_what_has_no_exact_form_names_its_node(body: str, word: str) -> None:
