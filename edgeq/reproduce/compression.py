@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from edgeq.compress import Method, method_from_option
 from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.progress import Progress
-from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe, recipe_from_dict, recipe_to_dict
+from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
+from edgeq.reproduce.few_bits import ROWS, few_bit_runs
 from edgeq.reproduce.seeds import accuracy, figures
 from edgeq.sweep import Run, Sweep, run_sweep
 
@@ -33,13 +34,11 @@ class Entry:
     Attributes:
         name: of its runs.
         compress: methods in order, as ``--compress`` has them; epochs are dealt out evenly over their rounds.
-        recipe: other keys of the recipe.
         paper: the figure of the method's own paper for a network of this kind, where it has one.
     """
 
     name: str
     compress: tuple[str, ...] = ()
-    recipe: Mapping[str, Any] = field(default_factory=dict)
     paper: str = ""
 
     def methods(self, epochs: int) -> tuple[Method, ...]:
@@ -54,6 +53,16 @@ class Entry:
 
 
 PLAIN: Final = "plain-8bit"
+PAPERS: Final = {
+    "binary-connect": "CIFAR-10, VGG-like: 90.10 % (float 89.36 %)",
+    "binary-connect, stochastic": "CIFAR-10, VGG-like: 91.73 % (float 89.36 %)",
+    "bwn": "ImageNet, ResNet-18: 60.8 % (float 69.3 %)",
+    "bnn": "CIFAR-10, VGG-like: 89.85 %",
+    "xnor-net": "ImageNet, ResNet-18: 51.2 % (float 69.3 %)",
+    "dorefa": "ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)",
+    "twn": "CIFAR-10, VGG-7: 92.56 % (float 92.88 %)",
+    "ttq": "CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)",
+}
 ENTRIES: Final = (
     Entry(PLAIN),
     Entry("prune-50", ("prune-magnitude,sparsity=0.5",)),
@@ -70,22 +79,16 @@ ENTRIES: Final = (
     Entry("low-rank", ("low-rank,macs=0.6",)),
     Entry("spatial-separable", ("spatial-separable,macs=0.5",)),
     Entry("depthwise-separable", ("depthwise-separable,multiplier=1",)),
-    Entry("binary-connect", recipe={"method": "binary-connect"}, paper="CIFAR-10, VGG-like: 90.10 % (float 89.36 %)"),
-    Entry("bwn", recipe={"method": "bwn"}, paper="ImageNet, ResNet-18: 60.8 % (float 69.3 %)"),
-    Entry("bnn", recipe={"method": "bnn"}, paper="CIFAR-10, VGG-like: 89.85 %"),
-    Entry("xnor-net", recipe={"method": "xnor-net"}, paper="ImageNet, ResNet-18: 51.2 % (float 69.3 %)"),
-    Entry("dorefa", recipe={"method": "dorefa"}, paper="ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)"),
-    Entry("twn", recipe={"method": "twn"}, paper="CIFAR-10, VGG-7: 92.56 % (float 92.88 %)"),
-    Entry("ttq", recipe={"method": "ttq"}, paper="CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)"),
-    Entry("pull-1bit", recipe={"bits": 1, "regularizer": {"function": "cosine", "form": "latent", "pull": 1.0}}),
-    Entry("pull-2bit", recipe={"bits": 2, "regularizer": {"form": "latent", "pull": 1.0}}),
+    *(Entry(row.key, paper=PAPERS.get(row.name.partition(", 8")[0].partition(", layers")[0], "")) for row in ROWS),
 )
 
 
 def compression_runs(
     recipe: Recipe, epochs: int, retraining_epochs: int, seeds: Sequence[int], entries: Sequence[Entry] = ENTRIES
 ) -> list[Run]:
-    """For each seed the network without a grid, named as in the comparison of methods, and what starts from it.
+    """For each seed the network without a grid, named as in the other comparisons, and what starts from it.
+
+    Rows of one and two bits are the runs of ``edgeq reproduce few-bits``.
 
     Args:
         recipe: network, data, and how the network without a grid is trained.
@@ -99,7 +102,11 @@ def compression_runs(
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
         start = dataclasses.replace(base, train=dataclasses.replace(recipe.train, epochs=epochs))
         runs.append(Run(f"float-seed{seed}", start, whole=True))
+        tuned = {run.name: run for run in few_bit_runs(recipe, epochs, retraining_epochs, [seed])}
         for entry in entries:
+            if (few := tuned.get(f"{entry.name}-seed{seed}")) is not None:
+                runs.append(few)
+                continue
             made = _recipe_of(
                 entry, dataclasses.replace(base, method="periodic"), retraining_epochs, f"float-seed{seed}"
             )
@@ -114,23 +121,10 @@ def _recipe_of(entry: Entry, base: Recipe, epochs: int, start: str) -> Recipe:
         epochs=0 if methods else epochs,
         learning_rate=RATE,
         rate_schedule="cosine",
-        init=f"{start}/checkpoint.safetensors",  # the sweep says where that is
+        init=f"{start}/checkpoint.safetensors" if methods else "",  # the sweep says where that is
     )
     pull = RegularizerRecipe(form="decoupled", pull=1.0)
-    table = recipe_to_dict(dataclasses.replace(base, train=train, regularizer=pull))
-    for key, value in entry.recipe.items():
-        table[key] = {**table[key], **value} if isinstance(value, Mapping) else value
-    if table["method"] != "periodic":
-        del table["regularizer"], table["bits"]
-    return dataclasses.replace(recipe_from_dict(_without_none(table)), compress=methods)
-
-
-def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in table.items()
-        if value is not None
-    }
+    return dataclasses.replace(base, train=train, regularizer=pull, compress=methods)
 
 
 def compare_compression(

@@ -44,6 +44,11 @@ class Row:
     recipe: dict[str, Any]
     train: dict[str, Any] = field(default_factory=lambda: dict(ADAM))
 
+    @property
+    def key(self) -> str:
+        """What its runs are called, before ``-seedN``."""
+        return f"few-{self.name.replace(', ', '-').replace(' ', '-')}-{self.bits}bit"
+
 
 @dataclass(frozen=True, slots=True)
 class FewBits(Result):
@@ -130,7 +135,7 @@ def few_bit_runs(recipe: Recipe, epochs: int, fine_tuning_epochs: int, seeds: Se
         for row in ROWS:
             train = dataclasses.replace(recipe.train, epochs=fine_tuning_epochs, rate_schedule="cosine", **row.train)
             choice = dataclasses.replace(base, train=train, **row.recipe)
-            runs.append(Run(f"{_key(row)}-seed{seed}", choice, whole=True, after=start.name))
+            runs.append(Run(f"{row.key}-seed{seed}", choice, whole=True, after=start.name))
     return runs
 
 
@@ -173,9 +178,5 @@ def compare_few_bits(
         runs = few_bit_runs(recipe, epochs, fine_tuning_epochs, seeds)
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
     rows = [make_row(sweep, "float", FLOAT_BITS, "float", seeds)]
-    rows += [make_row(sweep, row.name, row.bits, _key(row), seeds) for row in ROWS]
+    rows += [make_row(sweep, row.name, row.bits, row.key, seeds) for row in ROWS]
     return FewBits(epochs, fine_tuning_epochs, tuple(seeds), tuple(rows), dict(sweep.failures))
-
-
-def _key(row: Row) -> str:
-    return f"few-{row.name.replace(', ', '-').replace(' ', '-')}-{row.bits}bit"
