@@ -18,6 +18,7 @@ from record_result import DOCS, machine, markdown, put_between
 
 from edgeq.manifest import package_versions
 
+NOT_YET = "Not recorded yet."
 FLOAT_AT_LEAST = 90.5  # percent of CIFAR-10's test images, asked of the network without a grid
 METHOD_COLUMNS = (
     *("method", "bits", "before the snap", "snapped", "TFLite", "to float", "to float trained on"),
@@ -149,6 +150,12 @@ def _mean(values: Sequence[float | None], form: str) -> str:
     return "failed" if len(known) < len(values) else form.format(sum(known) / len(known)) if known else ""
 
 
+def section(name: str) -> str:
+    """What stands between the marks of a table."""
+    kept = DOCS / "results" / f"{name}.json"
+    return "\n".join(PAGES[name](json.loads(kept.read_text(encoding="utf-8")))) if kept.is_file() else NOT_YET
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, nargs="?")
@@ -161,9 +168,8 @@ def main() -> None:
         content = head | json.loads(arguments.table.read_text(encoding="utf-8"))
         target = DOCS / "results" / f"{arguments.name}.json"
         target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    for name, page in PAGES.items():
-        if (kept := DOCS / "results" / f"{name}.json").is_file():
-            put_between(name, "\n".join(page(json.loads(kept.read_text(encoding="utf-8")))))
+    for name in PAGES:
+        put_between(name, section(name))
 
 
 if __name__ == "__main__":
