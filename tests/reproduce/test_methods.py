@@ -40,7 +40,9 @@ def test_every_method_starts_from_its_seeds_float_network() -> None:
     assert len(runs) == 2 * (1 + 2 * 3)
     by_name = {run.name: run for run in runs}
     assert all(by_name[run.after].recipe.seed == run.recipe.seed for run in runs if run.after)
-    assert {run.recipe.train.epochs for run in runs if run.after} == {8}
+    assert {run.recipe.train.epochs for run in runs if run.after.startswith("float")} == {8}
+    rounded = by_name["post-training-2bit-seed1"]
+    assert (rounded.after, rounded.recipe.train.epochs) == ("post-training-4bit-seed1", 0)
     assert by_name["float-seed1"].recipe.train.epochs == 100
     assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "latent"
 
