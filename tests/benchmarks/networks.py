@@ -33,6 +33,7 @@ INPUTS = {
     "ds_cnn": ((1, 49, 10), 12),
     "ds_cnn_1d": ((40, 98), 12),
     "unet": ((3, 128, 128), 10),
+    **dict.fromkeys(("lenet5_caffe", "lenet_300_100"), ((1, 28, 28), 10)),
     **dict.fromkeys(("lenet5", "mlp", "resnet20", "wrn16_4", "wrn28_10"), SMALL),
 }
 LEFT_OUT = {  # more of the same blocks, or plain convolutions once they are folded
