@@ -22,8 +22,14 @@ class Progress(Protocol):
     def stage(self, title: str) -> None:
         """A new stage begins."""
 
-    def task(self, label: str, total: int) -> AbstractContextManager[Task]:
-        """A context manager that shows a bar of ``total`` units and yields its :class:`~edgeq.progress.Task`."""
+    def task(self, label: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
+        """A context manager that shows a bar of ``total`` units and yields its :class:`~edgeq.progress.Task`.
+
+        Args:
+            label: what is counted.
+            total: units of the whole; 0 where that is not known.
+            done: units that an earlier call finished; they count for the share, not for the rate.
+        """
 
     def note(self, text: str) -> None:
         """A fact worth a line."""
@@ -44,7 +50,7 @@ class Silent:
         pass
 
     @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Task]:
+    def task(self, label: str, total: int, done: int = 0) -> Iterator[Task]:
         yield _SilentTask()
 
     def note(self, text: str) -> None:

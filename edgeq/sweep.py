@@ -99,8 +99,7 @@ def run_sweep(
             sweep.manifests[run.name] = read_manifest(folder / run.name / "manifest.json")
         else:
             waiting.append(run)
-    with (progress or Silent()).task("trainings", len(runs)) as task:
-        task.advance(len(sweep.manifests))
+    with (progress or Silent()).task("trainings", len(runs), len(sweep.manifests)) as task:
         if ray and waiting:
             _run_on_ray(waiting, folder, jobs, ray, sweep, task)
         else:

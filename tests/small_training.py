@@ -58,8 +58,8 @@ class Watch:
         pass
 
     @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Watch]:
-        self.total = total
+    def task(self, label: str, total: int, done: int = 0) -> Iterator[Watch]:
+        self.total, self.steps = total, done
         yield self
 
     def advance(self, units: int = 1, note: str = "") -> None:

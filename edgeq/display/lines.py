@@ -38,8 +38,8 @@ class Lines:
         _tell(f"== {title}")
 
     @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Task]:
-        task = _LinesTask(label, total, self.verbose)
+    def task(self, label: str, total: int, done: int = 0) -> Iterator[Task]:
+        task = _LinesTask(label, total, done, self.verbose)
         yield task
         if task.note and task.told != task.done:
             task.tell()
@@ -59,9 +59,10 @@ class Lines:
 
 
 class _LinesTask:
-    def __init__(self, label: str, total: int, verbose: bool) -> None:
+    def __init__(self, label: str, total: int, done: int, verbose: bool) -> None:
         self.label, self.total, self.verbose = label, total, verbose
-        self.done, self.told, self.note = 0, 0, ""
+        self.earlier = self.done = self.told = done
+        self.note = ""
         self.start = self.last = time.monotonic()
 
     def advance(self, units: int = 1, note: str = "") -> None:
@@ -74,10 +75,9 @@ class _LinesTask:
 
     def tell(self) -> None:
         self.last, self.told = time.monotonic(), self.done
-        took = self.last - self.start
-        left = took * (self.total - self.done) / max(self.done, 1)
-        parts = [f"{100 * self.done / max(self.total, 1):.0f} %", rate(self.done, took)]
-        parts += [f"{duration(left)} left" if self.done < self.total else "", self.note]
+        took, done = self.last - self.start, self.done - self.earlier
+        left = f"{duration(took * (self.total - self.done) / done)} left" if 0 < done and self.done < self.total else ""
+        parts = [f"{100 * self.done / max(self.total, 1):.0f} %", rate(done, took), left, self.note]
         _tell(f"   {self.label}: {', '.join(filter(None, parts))}")
 
 

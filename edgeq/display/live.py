@@ -47,12 +47,12 @@ class Live:
         self._open()
 
     @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Task]:
+    def task(self, label: str, total: int, done: int = 0) -> Iterator[Task]:
         if not label:
             yield _NoTask()
             return
         bars = self._open()
-        row = bars.add_task(label, total=total or None, note="", rate="", known=bool(total))
+        row = bars.add_task(label, total=total or None, completed=done, note="", rate="", known=bool(total))
         task = _LiveTask(bars, row)
         try:
             yield task

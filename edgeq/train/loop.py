@@ -205,17 +205,16 @@ def _fit(
         module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
         module.fingerprint = run.made_with
         module.history = list(past.history)
+        steps = recipe.train.epochs * len(module.batches)
         callbacks: list[Callback] = [KeepConstraints(run.constraints), regularizer, *_extras(recipe.train)]
         if rounding is not None:
-            steps = recipe.train.epochs * len(module.batches)
             callbacks.append(ActivationCallback(rounding, recipe.train.share_of_float_activations, steps))
         trainer = _trainer(run, callbacks, past)
         module.average = next((item for item in trainer.callbacks if isinstance(item, WeightAveraging)), None)  # type: ignore[attr-defined]
         set_training(model, recipe.train.rates)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with progress.task("training", recipe.train.epochs * len(module.batches)) as task:
-            task.advance(len(past.history) * len(module.batches))
-            module.task = task
+        done = len(past.history) * len(module.batches)
+        with progress.task("training", steps, done) as module.task:
             with interrupts(), rounded(model, rounding):
                 _run_trainer(trainer, module, run, past)
     assert regularizer.regularizer is not None

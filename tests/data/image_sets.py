@@ -85,6 +85,6 @@ class Listener(Silent):
         self.done += units
 
     @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Listener]:
-        self.total = total
+    def task(self, label: str, total: int, done: int = 0) -> Iterator[Listener]:
+        self.total, self.done = total, done
         yield self

@@ -144,6 +144,20 @@ def test_a_log_gets_few_lines(clock: Callable[[float], None], capfd: pytest.Capt
     assert told[-3:] == ["   training: 100 %, 1.0/s, loss 0.1", "   took 60 min", "== Export"]
 
 
+def test_what_an_earlier_call_did_counts_for_the_share_only(
+    clock: Callable[[float], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A rate that counts it too promises the end of a resumed training in seconds."""
+    with Lines(verbose=True).task("training", 1000, 400) as task:
+        for _ in range(2):
+            clock(10)
+            task.advance()
+    assert capfd.readouterr().err.splitlines() == [
+        "   training: 40 %, 10 s each, 100 min left",
+        "   training: 40 %, 10 s each, 100 min left",
+    ]
+
+
 def test_words() -> None:
     assert [duration(seconds) for seconds in (0.04, 9.94, 9.96, 119, 120, 271, 599.6, 7199, 7800)] == [
         *("0.0 s", "9.9 s", "10 s", "119 s", "2 min", "4 min 31 s", "10 min", "2 h 0 min", "2 h 10 min")
