@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgeq.cli.console import print_result
+from edgeq.cli.memory import keep_freed_memory
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
 from edgeq.cli.sections import SectionedCommand
 from edgeq.display.progress import showing_progress
@@ -46,6 +47,7 @@ def command(
     """Train, export and verify: images in, a verified int8 TFLite and ONNX out."""
     recipe = recipe_from_options(recipe_file, options)
     line = shlex.join(["edgeq", *sys.argv[1:]])
+    keep_freed_memory()
     with showing_progress(verbosity(quiet, verbose)) as progress:
         from edgeq.api import build
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgeq.cli.console import print_result
+from edgeq.cli.memory import keep_freed_memory
 from edgeq.cli.options import output_options, recipe_from_options, recipe_options, verbosity
 from edgeq.cli.sections import SectionedCommand
 from edgeq.display.progress import showing_progress
@@ -35,6 +36,7 @@ def command(
     Leaves checkpoint.safetensors and grid.safetensors, which edgeq export takes, and the recipe.
     """
     recipe = recipe_from_options(recipe_file, options)
+    keep_freed_memory()
     with showing_progress(verbosity(quiet, verbose)) as progress:
         from edgeq.api import train
 

@@ -76,7 +76,7 @@ class _LinesTask:
     def tell(self) -> None:
         self.last, self.told = time.monotonic(), self.done
         took, done = self.last - self.start, self.done - self.earlier
-        left = f"{duration(took * (self.total - self.done) / done)} left" if 0 < done and self.done < self.total else ""
+        left = f"{duration(took * (self.total - self.done) / done)} left" if done > 0 and self.done < self.total else ""
         parts = [f"{100 * self.done / max(self.total, 1):.0f} %", rate(done, took), left, self.note]
         _tell(f"   {self.label}: {', '.join(filter(None, parts))}")
 

@@ -10,9 +10,9 @@ from lightning.pytorch import Callback
 
 from edgeq.errors import RecipeError
 from edgeq.grid import Grid
-from edgeq.recipe import STEPS_A_RAISE, RegularizerRecipe
 from edgeq.regularize.regularizer import PeriodicRegularizer, RegularizerLog
 from edgeq.regularize.schedule import AmplitudeSchedule, EtaSchedule, FrequencySchedule
+from edgeq.regularizer_recipe import STEPS_A_RAISE, RegularizerRecipe
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

@@ -214,9 +214,8 @@ def _fit(
         set_training(model, recipe.train.rates)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         done = len(past.history) * len(module.batches)
-        with progress.task("training", steps, done) as module.task:
-            with interrupts(), rounded(model, rounding):
-                _run_trainer(trainer, module, run, past)
+        with progress.task("training", steps, done) as module.task, interrupts(), rounded(model, rounding):
+            _run_trainer(trainer, module, run, past)
     assert regularizer.regularizer is not None
     return module.history, plain_scales(regularizer.regularizer.held_scales)
 
