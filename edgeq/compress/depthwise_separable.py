@@ -53,14 +53,7 @@ class DepthwiseSeparable(RankMethod):
         return Depthwise(path, layer, place)
 
     def _choose(self, model: nn.Module, candidates: Sequence[Replacement[Any]], context: Context) -> Choice:
-        found = super()._choose(model, candidates, context) if not self.multiplier else self._multiplied(candidates)
-        if several := [path for path, (filters,) in found.items() if filters > 1]:
-            context.progress.warn(
-                f"{self.name}: {', '.join(several)}: several filters an input channel run slower than the layer did, "
-                "for XNNPACK's depthwise kernels know one; they make the file smaller only"
-            )
-        return found
-
-    def _multiplied(self, candidates: Sequence[Replacement[Any]]) -> Choice:
+        if not self.multiplier:
+            return super()._choose(model, candidates, context)
         pairs = [(item, (min(self.multiplier, len(item.spectra[0])),)) for item in candidates]
         return {item.path: ranks for item, ranks in pairs if item.macs(ranks) < item.macs_now}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeq.compress.count import Place
-    from edgeq.compress.ranks import Choice
+    from edgeq.compress.kernel_cost import KernelCost
+    from edgeq.compress.ranks import Choice, Pays
     from edgeq.compress.replacements import Replacement
     from edgeq.recipe import Recipe
 
@@ -41,6 +43,9 @@ class RankMethod(Method):
         images: how many ``tolerance`` looks at.
         multiple: ranks are rounded up to it; 0 for as many channels as the target's kernels compute at a time: 16
             where it has dot products, else 8; halved until a budget can be met.
+        slope: for a budget of the network, a layer is replaced where each multiply-add saved would save at least this
+            share of the instructions that one takes on the target, on average; where the budget cannot be met so, a
+            share 0.05 less, and so on.
         skip: layers left alone, by pattern over their names.
     """
 
@@ -50,6 +55,7 @@ class RankMethod(Method):
     each: bool = False
     images: int = 1000
     multiple: int = 0
+    slope: float = 0.8
     skip: tuple[str, ...] = ()
 
     rules: ClassVar[tuple[str, ...]] = ("energy", "macs", "tolerance")
@@ -63,6 +69,7 @@ class RankMethod(Method):
         self.require(bool(self.macs) or not self.each, "each", self.each, "macs beside it")
         self.require(self.images >= 1, "images", self.images, "1 or more")
         self.require(0 <= self.multiple <= 1024, "multiple", self.multiple, "0 to 1024")
+        self.require(0 <= self.slope <= 1, "slope", self.slope, "0 to 1")
 
     def check(self, recipe: Recipe) -> None:
         self.check_first(recipe, "the weights that it keeps would be gone")
@@ -77,6 +84,12 @@ class RankMethod(Method):
         context.progress.note(f"{self.name}: " + ", ".join(f"{path} {list(rank)}" for path, rank in choice.items()))
         if left:
             context.progress.note(f"{self.name}: left alone, as they would not get cheaper: {', '.join(left)}")
+        kernels = _kernels(context.recipe)
+        slower = [item.path for item in candidates if item.path in choice
+                  and kernels.gain(item.cost_now, item.costs(choice[item.path])) < 0]  # fmt: skip
+        if slower:
+            context.progress.warn(f"{self.name}: only the file gets smaller: on {context.recipe.target} more "
+                                  f"instructions than before for {', '.join(slower)}")  # fmt: skip
         _exchange(model, candidates, choice)
 
     def facts(self, model: nn.Module) -> dict[str, float]:
@@ -113,7 +126,7 @@ class RankMethod(Method):
     def _choose(self, model: nn.Module, candidates: Sequence[Replacement[Any]], context: Context) -> Choice:
         from edgeq.compress.ranks import keeping, smallest_share
 
-        multiple = self.multiple or _channels_at_a_time(context.recipe)
+        multiple = self.multiple or _kernels(context.recipe).channels
 
         def choice_at(share: float) -> Choice:
             return keeping(candidates, share, multiple)
@@ -143,30 +156,44 @@ class RankMethod(Method):
             return found
         total = count_model(model, context.data.input_shape)["macs"]
         others = total - sum(item.macs_now for item in candidates)
-        fitting = _within(candidates, multiple, total * self.macs - others)
-        while fitting is None and multiple > 1 and not self.multiple:
+        budget, slopes = total * self.macs - others, [step / 20 for step in range(round(20 * self.slope), 0, -1)]
+        kernels = _kernels(context.recipe)
+        each = sum(kernels.instructions([item.cost_now]) for item in candidates) / (total - others)
+        while True:
+            for slope in (*slopes, -math.inf):
+                if (fitting := _within(candidates, multiple, budget, _saving(kernels, slope * each))) is not None:
+                    return fitting
+            if multiple == 1 or self.multiple:
+                least = (_cost(candidates, keeping(candidates, 0.0, multiple)) + others) / total
+                raise ModelError(
+                    "no ranks are as small",
+                    where=f"compress {self.name}: macs",
+                    got=self.macs,
+                    wanted=f"{least:.3f} or more",
+                    remedy="skip fewer layers, or lower multiple",
+                )
             multiple //= 2
             context.progress.note(f"{self.name}: ranks are multiples of {multiple}, to fit into the budget")
-            fitting = _within(candidates, multiple, total * self.macs - others)
-        if fitting is None:
-            least = (_cost(candidates, keeping(candidates, 0.0, multiple)) + others) / total
-            raise ModelError("no ranks are as small", where=f"compress {self.name}: macs", got=self.macs,
-                             wanted=f"{least:.3f} or more", remedy="skip fewer layers, or lower multiple")  # fmt: skip
-        return fitting
 
 
-def _channels_at_a_time(recipe: Recipe) -> int:
-    """Of XNNPACK's int8 kernels: 4x16c4 or so with SDOT, 4x8 or so without."""
+def _kernels(recipe: Recipe) -> KernelCost:
+    from edgeq.compress.kernel_cost import kernel_cost
     from edgeq.targets import load_target
 
-    return 16 if "dotprod" in load_target(recipe.target).features else 8
+    return kernel_cost(load_target(recipe.target))
 
 
-def _within(candidates: Sequence[Replacement[Any]], multiple: int, budget: float) -> Choice | None:
+def _saving(kernels: KernelCost, least: float) -> Pays:
+    return lambda item, ranks: kernels.gain(item.cost_now, item.costs(ranks)) >= least
+
+
+def _within(
+    candidates: Sequence[Replacement[Any]], multiple: int, budget: float, pays: Pays = lambda item, ranks: True
+) -> Choice | None:
     from edgeq.compress.ranks import keeping, largest_share
 
-    share = largest_share(lambda share: _cost(candidates, keeping(candidates, share, multiple)), budget)
-    return None if share is None else keeping(candidates, share, multiple)
+    share = largest_share(lambda share: _cost(candidates, keeping(candidates, share, multiple, pays)), budget)
+    return None if share is None else keeping(candidates, share, multiple, pays)
 
 
 def _is_dense(layer: nn.Conv2d | nn.Linear) -> bool:

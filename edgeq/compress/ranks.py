@@ -13,27 +13,36 @@ import torch
 
 from edgeq.compress.replacements import Ranks, Replacement
 
-__all__ = ["Choice", "keeping", "largest_share", "smallest_share"]
+__all__ = ["Choice", "Pays", "keeping", "largest_share", "smallest_share"]
 
 Choice = dict[str, Ranks]
 """Ranks by path, of the layers that are replaced; the others would not get cheaper."""
+
+Pays = Callable[[Replacement[Any], Ranks], bool]
+"""Whether a layer may be replaced by one of such ranks."""
 
 HALVINGS = 20
 SLACK = 1e-9  # energies are sums of floats
 
 
-def keeping(replacements: Sequence[Replacement[Any]], energy: float, multiple: int) -> Choice:
+def keeping(
+    replacements: Sequence[Replacement[Any]],
+    energy: float,
+    multiple: int,
+    pays: Pays = lambda item, ranks: True,
+) -> Choice:
     """The smallest ranks that keep a share of the energy, where they make the layer cheaper.
 
     Args:
         replacements: one a layer.
         energy: 0 (one component) to 1 (all).
         multiple: ranks are rounded up to it, as far as there are components.
+        pays: of a layer and its ranks, whether it may be replaced.
     """
     found = {}
     for item in replacements:
         ranks = tuple(_rank(values, energy, multiple) for values in item.spectra)
-        if item.macs(ranks) < item.macs_now:
+        if item.macs(ranks) < item.macs_now and pays(item, ranks):
             found[item.path] = ranks
     return found
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from edgeq.compress.count import Place
 from edgeq.compress.factor import balanced, singular_values, svd_factors, tucker2
+from edgeq.compress.kernel_cost import Layer
+from edgeq.models.layers import Repeat
 
 __all__ = ["Depthwise", "Matrix", "Replacement", "Spatial", "Tucker", "low_rank_of"]
 
@@ -46,16 +48,25 @@ class Replacement(ABC, Generic[LayerT]):
         """For each rank the singular values of what it truncates, falling."""
 
     @abstractmethod
-    def macs(self, ranks: Ranks) -> int:
-        """Multiply-adds of the replacement, an image."""
+    def costs(self, ranks: Ranks) -> list[Layer]:
+        """What the replacement costs: its convolutions, in order."""
 
     @abstractmethod
     def weights(self, ranks: Ranks) -> list[nn.Module]:
         """The layers, in order, float32, with the bias in the last."""
 
     @property
+    def cost_now(self) -> Layer:
+        outputs, inputs, *kernel = self.layer.weight.shape
+        return Layer(outputs, inputs, math.prod(kernel), self.place.outputs)
+
+    @property
     def macs_now(self) -> int:
-        return self.layer.weight.numel() * self.place.outputs
+        return self.cost_now.macs
+
+    def macs(self, ranks: Ranks) -> int:
+        """Multiply-adds of the replacement, an image."""
+        return sum(layer.macs for layer in self.costs(ranks))
 
     def layers(self, ranks: Ranks) -> list[nn.Module]:
         """The replacement, on the layer's device, trained as the layer is."""
@@ -79,9 +90,9 @@ class Matrix(Replacement[nn.Conv2d | nn.Linear]):
     def spectra(self) -> tuple[Tensor, ...]:
         return (singular_values(self._matrix),)
 
-    def macs(self, ranks: Ranks) -> int:
-        outputs, inputs = self._matrix.shape
-        return ranks[0] * (inputs + outputs) * self.place.outputs
+    def costs(self, ranks: Ranks) -> list[Layer]:
+        (outputs, inputs), places = self._matrix.shape, self.place.outputs
+        return [Layer(ranks[0], inputs, 1, places), Layer(outputs, ranks[0], 1, places)]
 
     def weights(self, ranks: Ranks) -> list[nn.Module]:
         last, first = svd_factors(self._matrix, ranks[0])
@@ -106,12 +117,12 @@ class Tucker(Replacement[nn.Conv2d]):
         weight = self.layer.weight.detach()
         return singular_values(weight.flatten(1)), singular_values(weight.transpose(0, 1).flatten(1))
 
-    def macs(self, ranks: Ranks) -> int:
+    def costs(self, ranks: Ranks) -> list[Layer]:
         outputs, inputs, *kernel = self.layer.weight.shape
         out, into = ranks
-        first = 0 if into == inputs else inputs * into * self.place.inputs
-        last = 0 if out == outputs else out * outputs * self.place.outputs
-        return first + out * into * math.prod(kernel) * self.place.outputs + last
+        first = [] if into == inputs else [Layer(into, inputs, 1, self.place.inputs)]
+        last = [] if out == outputs else [Layer(outputs, out, 1, self.place.outputs)]
+        return [*first, Layer(out, into, math.prod(kernel), self.place.outputs), *last]
 
     def weights(self, ranks: Ranks) -> list[nn.Module]:
         layer = self.layer
@@ -146,10 +157,10 @@ class Spatial(Replacement[nn.Conv2d]):
     def spectra(self) -> tuple[Tensor, ...]:
         return (singular_values(self._matrix),)
 
-    def macs(self, ranks: Ranks) -> int:
+    def costs(self, ranks: Ranks) -> list[Layer]:
         outputs, inputs, high, wide = self.layer.weight.shape
         between = self.place.input_size[0] * self.place.output_size[1]
-        return ranks[0] * (inputs * wide * between + outputs * high * self.place.outputs)
+        return [Layer(ranks[0], inputs, wide, between), Layer(outputs, ranks[0], high, self.place.outputs)]
 
     def weights(self, ranks: Ranks) -> list[nn.Module]:
         layer, rank = self.layer, ranks[0]
@@ -171,23 +182,28 @@ class Spatial(Replacement[nn.Conv2d]):
 
 
 class Depthwise(Replacement[nn.Conv2d]):
-    """A depthwise N x N convolution with as many filters an input channel as the rank, then a 1x1 convolution."""
+    """A depthwise N x N convolution with as many filters an input channel as the rank, then a 1x1 convolution.
+
+    Several filters are one filter a channel of channels repeated: XNNPACK's depthwise kernels know no other.
+    """
 
     @cached_property
     def spectra(self) -> tuple[Tensor, ...]:
         return (singular_values(self._matrices).square().sum(0).sqrt(),)
 
-    def macs(self, ranks: Ranks) -> int:
+    def costs(self, ranks: Ranks) -> list[Layer]:
         outputs, inputs, *kernel = self.layer.weight.shape
-        return ranks[0] * inputs * (math.prod(kernel) + outputs) * self.place.outputs
+        between, places = ranks[0] * inputs, self.place.outputs
+        return [Layer(between, 1, math.prod(kernel), places), Layer(outputs, between, 1, places)]
 
     def weights(self, ranks: Ranks) -> list[nn.Module]:
         layer, rank = self.layer, ranks[0]
         outputs, inputs, high, wide = layer.weight.shape
         mix, filters = svd_factors(self._matrices, rank)  # [I, O, R] and [I, R, KH KW]
-        each = _conv(filters.reshape(inputs * rank, 1, high, wide), stride=layer.stride, padding=layer.padding,
-                     dilation=layer.dilation, groups=inputs)  # fmt: skip
-        return [each, _conv(mix.permute(1, 0, 2).reshape(outputs, inputs * rank)[..., None, None], bias=layer.bias)]
+        each = _conv(filters.transpose(0, 1).reshape(rank * inputs, 1, high, wide), stride=layer.stride,
+                     padding=layer.padding, dilation=layer.dilation, groups=rank * inputs)  # fmt: skip
+        last = _conv(mix.permute(1, 2, 0).reshape(outputs, rank * inputs)[..., None, None], bias=layer.bias)
+        return [*([Repeat(rank)] if rank > 1 else []), each, last]
 
     @property
     def _matrices(self) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
-__all__ = ["conv_norm", "initialise", "round_channels"]
+__all__ = ["Repeat", "conv_norm", "initialise", "round_channels"]
 
 
 def conv_norm(
@@ -29,6 +30,20 @@ def initialise(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+class Repeat(nn.Module):
+    """All channels so many times over, one block after the other: [N, C, ...] to [N, times C, ...].
+
+    Before a depthwise convolution it stands for several filters a channel, which kernels for one then compute.
+    """
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x] * self.times, 1)
 
 
 def round_channels(wanted: float) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from edgeq.errors import FormatError
+from edgeq.models.layers import Repeat
 from edgeq.rounding.activations import Levels, SignAboutMean, put_before
 
 __all__ = ["LAYERS", "can_be_noted", "module_at", "note", "rebuild", "replace", "structure_of", "structure_to_json"]
@@ -21,6 +22,7 @@ __all__ = ["LAYERS", "can_be_noted", "module_at", "note", "rebuild", "replace", 
 _NOTE = "_edgeq_structure"
 _MAX_PARTS = 16
 _MAX_SIDE = 1 << 16
+_MAX_REPEATS = 64
 
 Spec = dict[str, Any]
 
@@ -65,6 +67,7 @@ LAYERS: dict[str, tuple[type[nn.Module], Callable[[Any], Spec]]] = {
     "BatchNorm1d": (nn.BatchNorm1d, _batch_norm),
     "ReLU": (nn.ReLU, lambda layer: {}),
     "Identity": (nn.Identity, lambda layer: {}),
+    "Repeat": (Repeat, lambda layer: {"times": layer.times}),
     "SignAboutMean": (SignAboutMean, lambda layer: {"channels": layer.channels, "images": layer.images}),
     "Levels": (Levels, lambda layer: {"bits": layer.bits}),
 }
@@ -205,6 +208,8 @@ def _layer(spec: Any, shapes: Mapping[str, Sequence[int]], path: str) -> nn.Modu
             raise ValueError(f"padding wider than the kernel at {path}")
         if math.prod(shapes[f"{path}.weight"]) != size:
             raise ValueError(f"{path}.weight has another size than its layer")
+    elif kind is Repeat and not 1 <= given["times"] <= _MAX_REPEATS:
+        raise ValueError(f"{given['times']} repeats at {path}")
     elif kind is SignAboutMean and math.prod(shapes[f"{path}.norm.running_mean"]) != given["channels"]:
         raise ValueError(f"{path}.norm.running_mean has another size than its layer")
     elif "num_features" in given and math.prod(shapes[f"{path}.running_mean"]) != given["num_features"]:

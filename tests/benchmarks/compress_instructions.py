@@ -1,112 +1,129 @@
-"""Whether instructions fall with multiply-adds: an untrained ResNet-20 for 3x32x32 through methods, under QEMU.
+"""How far instructions fall with multiply-adds in networks made smaller, under QEMU, into docs.
 
-    python tests/benchmarks/compress_instructions.py [NAME,key=value,... ...]
+    python tests/benchmarks/compress_instructions.py [NETWORK[:METHOD,key=value,...] ...]
 
-What is named is measured anew, the rest of docs/results/compress-instructions.json kept; the tables on the methods'
-pages are made from that file. ``slope`` is how much of the fall in multiply-adds the instructions follow: 1 is all.
+A network with random weights is compressed without training, exported, and one inference of it counted on both
+targets. Variants that are named are counted anew, the others kept as they are in compress-instructions.json; the
+tables on the methods' pages are made from that file. The slope is the fall of the instructions over the fall of the
+multiply-adds.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from edgeq import bench, export
+import torch
+from network_parity import randomize
+from record_result import machine
+
+import edgeq
 from edgeq.bench.artifact import BenchRequest
-from edgeq.compress import method_from_option
+from edgeq.compress import Context, method_from_option
 from edgeq.compress.count import count_model
-from edgeq.compress.method import Context
-from edgeq.data import load_data
+from edgeq.data import ImageData
 from edgeq.manifest import package_versions
 from edgeq.models import build_network
 from edgeq.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULT = DOCS / "results" / "compress-instructions.json"
+PAGES = {
+    "prune-channels.md": ("prune-channels",),
+    "low-rank.md": ("low-rank", "spatial-separable", "depthwise-separable"),
+}
 BEGIN, END = "<!-- instructions: begin -->", "<!-- instructions: end -->"
-LANES = {"cortex-a7": "xnnpack", "cortex-a75": "litert"}
 SHAPE = (3, 32, 32)
-OPTIONS = [f"prune-channels,share={share},multiple={many}" for many in (16, 8) for share in (0.25, 0.5, 0.75)]
-PLAIN = "none"
+LANES = {"cortex-a75": "litert", "cortex-a7": "xnnpack"}
+RANKS = ("low-rank", "spatial-separable")
+VARIANTS = (
+    "resnet20",
+    *(f"resnet20:prune-channels,share={share},multiple={many}" for many in (16, 8) for share in (0.25, 0.5, 0.75)),
+    *(f"resnet20:{method},macs={share}" for method in RANKS for share in (0.75, 0.6, 0.5)),
+    *(f"resnet20:{method},macs=0.6,slope=0" for method in RANKS),
+    *(f"resnet20:depthwise-separable,multiplier={count}" for count in (1, 2, 4)),
+    "resnet20:depthwise-separable,macs=0.75",
+    "wrn16_4",
+    *(f"wrn16_4:prune-channels,share={share},multiple=16" for share in (0.25, 0.5, 0.75)),
+    *(f"wrn16_4:{method},macs={share}" for method in RANKS for share in (0.5, 0.25)),
+    *(f"wrn16_4:{method},macs=0.5,slope=0" for method in RANKS),
+    *(f"wrn16_4:depthwise-separable,multiplier={count}" for count in (1, 4)),
+)
 
 
-def measure(option: str) -> dict[str, Any]:
-    """Multiply-adds, bytes and instructions of the network after a method; of the network itself for ``none``."""
-    model = build_network("resnet20", num_classes=10, input_shape=SHAPE, seed=0).eval()
-    if option != PLAIN:
-        recipe = Recipe()
-        method_from_option(option).apply(model, Context(load_data(recipe.data.path), recipe))
-    counted = count_model(model, SHAPE)
-    pixels = np.random.default_rng(0).uniform(-1, 1, (64, *SHAPE)).astype(np.float32)
-    with tempfile.TemporaryDirectory(prefix="edgeq-instructions-") as folder:
-        file = export(model, SHAPE, pixels, Path(folder) / "out").out / "model.tflite"
-        found = {"macs": counted["macs"], "parameters": counted["parameters"], "tflite_bytes": file.stat().st_size}
+def measure(variant: str) -> dict[str, Any]:
+    """Multiply-adds, bytes, and instructions by target."""
+    network, _, method = variant.partition(":")
+    model = build_network(network, num_classes=10, input_shape=SHAPE, seed=0)
+    randomize(model, SHAPE)
+    model = copy.deepcopy(model).eval()
+    images = torch.randint(0, 256, (8, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    if method:
+        labels = torch.zeros(8, dtype=torch.int64)
+        data = ImageData("noise", images, labels, images, labels, tuple("0123456789"))
+        method_from_option(method).apply(model, Context(data, Recipe()))
+    samples = ((images.float() - 128) / 128).numpy()
+    found: dict[str, Any] = count_model(model, SHAPE)
+    with tempfile.TemporaryDirectory(prefix="edgeq-lowrank-") as folder:
+        edgeq.export(model, SHAPE, samples, folder)
+        file = Path(folder) / "model.tflite"
+        found["bytes"] = file.stat().st_size
+        found["instructions"] = {}
         for target, lane in LANES.items():
-            result = bench(file, target, BenchRequest(lanes=(lane,), operations=False))
-            found[target] = result.emulations[0].lanes[0].counts.total
-    print(option, found, flush=True)
+            result = edgeq.bench(file, target, BenchRequest(operations=False, lanes=(lane,)))
+            found["instructions"][target] = result.emulations[0].lanes[0].counts.total
     return found
 
 
-def with_slopes(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each row with its ratios to the plain network."""
-    plain = networks[PLAIN]
-    for row in networks.values():
-        row["macs_ratio"] = round(row["macs"] / plain["macs"], 4)
-        for target in LANES:
-            ratio = row[target] / plain[target]
-            row[f"{target}_ratio"] = round(ratio, 4)
-            if row is not plain:
-                row[f"{target}_slope"] = round((1 - ratio) / (1 - row["macs"] / plain["macs"]), 3)
-    return networks
-
-
-def page_table(networks: dict[str, dict[str, Any]], method: str) -> str:
-    """The Markdown table of one method."""
-    lines = ["| | multiply-adds | `.tflite` | instructions on A7 | slope | instructions on A75 | slope |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for option, row in networks.items():
-        if option != PLAIN and option.partition(",")[0] != method:
+def table(variants: dict[str, dict[str, Any]], methods: Sequence[str]) -> str:
+    """The Markdown table of some methods."""
+    heads = ["variant", "multiply-adds", "`.tflite`"]
+    heads += [text for target in LANES for text in (target, "slope")]
+    rows = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for name, found in variants.items():
+        network, _, method = name.partition(":")
+        if method and method.partition(",")[0] not in methods:
             continue
-        cells = [f"`{option}`" if option != PLAIN else "as it is", f"{row['macs']:,} ({row['macs_ratio']:.3f})"]
-        cells.append(f"{row['tflite_bytes']:,}")
+        plain = variants[network]
+        macs = found["macs"] / plain["macs"]
+        cells = [f"`{method}`" if method else f"{network}, plain", f"{macs:.3f}", f"{found['bytes']:,} B"]
         for target in LANES:
-            cells += [f"{row[target]:,} ({row[f'{target}_ratio']:.3f})", f"{row.get(f'{target}_slope', '')}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            ratio = found["instructions"][target] / plain["instructions"][target]
+            cells += [f"{ratio:.3f}", f"{(1 - ratio) / (1 - macs):.2f}" if macs < 1 else ""]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
-def write_pages(networks: dict[str, dict[str, Any]]) -> None:
-    """The table into each page that has a place for it."""
-    for page in sorted((DOCS / "compress").glob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        if BEGIN in text:
-            before, _, rest = text.partition(BEGIN)
-            after = rest.partition(END)[2]
-            page.write_text(f"{before}{BEGIN}\n{page_table(networks, page.stem)}\n{END}{after}", encoding="utf-8")
+def write_pages(variants: dict[str, dict[str, Any]]) -> None:
+    """Put the tables between their marks."""
+    for page, methods in PAGES.items():
+        before, rest = (DOCS / "compress" / page).read_text(encoding="utf-8").split(BEGIN)
+        text = f"{before}{BEGIN}\n{table(variants, methods)}\n{END}{rest.split(END)[1]}"
+        (DOCS / "compress" / page).write_text(text, encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("options", nargs="*", metavar="NAME,key=value,...", help="as for edgeq build --compress")
-    wanted = parser.parse_args().options
-    kept = json.loads(RESULT.read_text())["networks"] if RESULT.exists() else {}
-    torch.set_num_threads(1)
-    for option in wanted or [PLAIN, *OPTIONS]:
-        kept[option] = measure(option)
-    if PLAIN not in kept:
-        kept[PLAIN] = measure(PLAIN)
-    command = "python tests/benchmarks/compress_instructions.py"
-    document = {"command": command, "network": "resnet20, 3x32x32, untrained", "lanes": LANES,
-                "versions": package_versions(), "networks": with_slopes(kept)}  # fmt: skip
-    RESULT.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    write_pages(kept)
+    parser.add_argument("variants", nargs="*", metavar="VARIANT")
+    names = parser.parse_args().variants or VARIANTS
+    known = json.loads(RESULT.read_text()).get("variants", {}) if RESULT.exists() else {}
+    for name in names:
+        known[name] = measure(name)
+        print(name, known[name], flush=True)
+        variants = {key: known[key] for key in VARIANTS if key in known}
+        versions = {key: value for key, value in package_versions().items() if key != "edgeq"}
+        command = "python tests/benchmarks/compress_instructions.py"
+        content = {"command": command, "machine": machine(), "versions": versions, "variants": variants}
+        RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_pages(variants)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ CASES = [
     ),
     Case(
         "depthwise-separable",
-        lambda codes, entry: codes["conv1.0"].codes.shape == (6, 1, 5, 5) and codes["conv2.1"].codes.shape[1] == 12,
+        lambda codes, entry: codes["conv1.1"].codes.shape == (6, 1, 5, 5) and codes["conv2.2"].codes.shape[1] == 12,
         {"multiplier": 2},
     ),
     Case(

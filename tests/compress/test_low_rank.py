@@ -17,8 +17,12 @@ from edgeq.compress.count import Place, count_model, places
 from edgeq.compress.factor import tucker2
 from edgeq.compress.ranks import keeping
 from edgeq.compress.replacements import Depthwise, Matrix, Replacement, Spatial, Tucker
+from edgeq.data import ImageData
 from edgeq.errors import ModelError, RecipeError
-from edgeq.models import load_weights, save_weights
+from edgeq.models import build_network, load_weights, save_weights
+from edgeq.models.layers import Repeat
+from edgeq.models.structure import structure_of
+from edgeq.progress import Silent
 from edgeq.recipe import Recipe, recipe_from_dict
 
 Kind = type[Replacement[Any]]
@@ -180,6 +184,48 @@ def test_ranks_are_finer_where_a_budget_cannot_be_met_otherwise() -> None:
         _compressed("low-rank,macs=0.65,multiple=16")
     share, _, _ = _compressed("low-rank,macs=0.65")
     assert share <= 0.65
+
+
+class _Heard(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def _resnet20(option: str, target: str) -> tuple[set[str], list[str]]:
+    """The stages that a method changes, and what it warns of."""
+    pixels, labels = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+    data = ImageData("blank", pixels, labels, pixels, labels, tuple("0123456789"))
+    model, heard = build_network("resnet20", num_classes=10, input_shape=(3, 32, 32), seed=0).eval(), _Heard()
+    method_from_option(option).apply(model, Context(data, Recipe(target=target), heard))
+    return {path.split(".")[0] for path in structure_of(model)}, heard.warnings
+
+
+def test_a_budget_is_met_where_instructions_follow() -> None:
+    """On an A75, of the widest layers' kernels as long as they suffice."""
+    stages = [_resnet20(f"low-rank,macs={text}", "cortex-a75")[0] for text in ("0.8", "0.8,slope=0", "0.6")]
+    assert stages == [{"layer3"}, {"layer2", "layer3"}, {"layer2", "layer3"}]
+
+
+def test_what_gets_slower_on_the_target_is_said() -> None:
+    """Two depthwise filters a channel: SDOT makes a dense 3x3 convolution of 16 channels faster than that."""
+    (warning,) = _resnet20("depthwise-separable,multiplier=2", "cortex-a75")[1]
+    assert "only the file gets smaller: on cortex-a75 more instructions" in warning
+    assert "layer1.0.conv1" in warning
+    assert "layer3.1.conv1" not in warning
+    assert _resnet20("depthwise-separable,multiplier=2", "cortex-a7")[1] == []
+
+
+def test_several_filters_a_channel_are_one_of_repeated_channels() -> None:
+    """XNNPACK's depthwise kernels know one filter a channel: with several a ResNet-20 took six times as long."""
+    _, _, model = _compressed("depthwise-separable,multiplier=2")
+    repeat, each, last = (model.get_submodule(f"2.{index}") for index in range(3))
+    assert isinstance(repeat, Repeat)
+    assert isinstance(each, nn.Conv2d)
+    assert isinstance(last, nn.Conv2d)
+    assert each.groups == each.in_channels == each.out_channels == last.in_channels == 2 * 16
 
 
 def test_a_tolerance_is_kept_on_the_training_images() -> None:
