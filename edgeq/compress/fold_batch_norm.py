@@ -40,6 +40,9 @@ class FoldBatchNorm(Method):
 
     def check(self, recipe: Recipe) -> None:
         place = next(index for index, method in enumerate(recipe.compress) if method is self)
+        if any(method.name == "symmetric" for method in recipe.compress[:place]):
+            raise self.refuse("after symmetric: a factor an output channel parts weights that are tied",
+                              "put fold-batch-norm before symmetric")  # fmt: skip
         if recipe.method == "periodic" and not any(method.epochs for method in recipe.compress[place:]):
             raise self.refuse(
                 "weights are pulled onto their grid before the fold, which takes them off it",

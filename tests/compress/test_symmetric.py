@@ -183,6 +183,13 @@ def test_weights_that_are_kept_are_not_tied_after_that(first: dict[str, Any]) ->
         recipe_from_dict({"compress": [first, {"method": "symmetric", "axes": "spatial"}]})
 
 
+def test_batch_norms_are_not_folded_into_tied_weights() -> None:
+    fold, tie = {"method": "fold-batch-norm", "epochs": 1}, {"method": "symmetric"}
+    with pytest.raises(RecipeError, match="put fold-batch-norm before symmetric"):
+        recipe_from_dict({"compress": [tie, fold]})
+    assert recipe_from_dict({"compress": [fold, tie]}).compress[1].name == "symmetric"
+
+
 def test_a_network_without_a_square_layer_is_refused() -> None:
     with pytest.raises(ModelError, match="no layer can be symmetric"):
         method_from_option("symmetric").apply(nn.Sequential(nn.Linear(4, 3)), Context(images(), Recipe()))
