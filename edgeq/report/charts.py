@@ -14,7 +14,7 @@ __all__ = ["Bars", "LineChart", "Point", "Series", "Tick", "bars", "line_chart",
 
 # The drawing in its own units; the page scales it to the column's width.
 WIDTH, HEIGHT = 340, 150
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 22
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 22
 BARS_HEIGHT = 60
 LOGARITHMIC_FROM = 1000
 MOST_POINTS = 60  # a curve's, that say their value when pointed at

@@ -33,6 +33,23 @@ class _Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class _Compress:
+    method: str
+    epochs: int
+    round: int
+    parameters: int
+    macs: int
+    steps: int = 1
+    zeros: float | None = None
+    test_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Layer:
     name: str
     distance: float
@@ -92,7 +109,13 @@ class _Manifest:
 
 
 _TABLES: dict[str, type] = {"data": _Data, "parity": _Parity}
-_LISTS: dict[str, type] = {"layers": _Layer, "artifacts": _Artifact, "stages": _Stage, "bench": _Bench}
+_LISTS: dict[str, type] = {
+    "compress": _Compress,
+    "layers": _Layer,
+    "artifacts": _Artifact,
+    "stages": _Stage,
+    "bench": _Bench,
+}
 
 
 def check_manifest(manifest: Mapping[str, Any], path: Path) -> None:
@@ -102,8 +125,14 @@ def check_manifest(manifest: Mapping[str, Any], path: Path) -> None:
         FormatError: names the part.
     """
     _check(_Manifest, manifest, path, "the manifest")
-    if not isinstance(manifest.get("recipe", {}), dict):
+    recipe = manifest.get("recipe", {})
+    if not isinstance(recipe, dict):
         raise FormatError("is no table", where=f"{path}: recipe")
+    chosen = recipe.get("compress", [])
+    if not isinstance(chosen, list) or not all(isinstance(table, dict) for table in chosen):
+        raise FormatError("is no list of tables", where=f"{path}: recipe.compress")
+    for table in chosen:
+        _check(_Chosen, table, path, "recipe.compress")
     for key, cls in _TABLES.items():
         if key in manifest:
             _check(cls, manifest[key], path, key)

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from edgeq.display import words
 from edgeq.report import charts, sections
+from edgeq.report.compression import compression_rows
 from edgeq.report.confusion import confusion
 from edgeq.report.content import ReportInput
 from edgeq.report.layers import layer_rows
@@ -45,6 +46,7 @@ def render_report(report: ReportInput) -> str:
     manifest = report.manifest
     context = {
         "training": training_charts(report.details.history),
+        "compression": compression_rows(manifest),
         "layers": layer_rows(report.layers, manifest),
         "confusion": confusion(report),
         "bench": bench_rows(manifest),
@@ -77,6 +79,7 @@ def _parts(report: ReportInput, context: dict[str, object]) -> list[tuple[str, s
     manifest = report.manifest
     there = (
         ("training", "Training", context["training"]),
+        ("compression", "Compression", context["compression"]),
         ("layers", "Layers", context["layers"]),
         ("parity", "Parity", report.parity),
         ("confusion", "Confusion", context["confusion"]),

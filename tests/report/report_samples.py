@@ -31,7 +31,21 @@ def manifest(name: str = "x") -> dict[str, Any]:
         "schema": 1,
         "edgeq": "0.1.0",
         "versions": {"torch": name},
-        "recipe": {"model": name, "bits": 8},
+        "recipe": {"model": name, "bits": 8, "compress": [{"method": name, "steps": 2, "sparsity": 0.5}]},
+        "compress": [
+            {
+                "method": name,
+                "steps": 2,
+                "sparsity": 0.5,
+                "epochs": epochs,
+                "round": epochs,
+                "parameters": 1200,
+                "macs": 34_000,
+                "zeros": 0.25,
+                "test_accuracy": 97.5,
+            }
+            for epochs in (0, 1)
+        ],
         "seed": 0,
         "data": {"name": name, "train": 1437, "test": 360, "sha256": "ab" * 32},
         "accuracy": {"float": 98.61, "snapped": 98.61, "onnx": 98.33, "tflite": 98.33, "samples": 360},

@@ -18,6 +18,7 @@ from report_samples import CLASSES, ESTIMATE, disagreement, full, history, layer
 from edgeq.errors import FormatError
 from edgeq.grid import Function
 from edgeq.report import sections, thumbnails, timing
+from edgeq.report.compression import compression_rows
 from edgeq.report.confusion import confusion
 from edgeq.report.content import BenchedLane, Details, LayerView, OperationTime, ReportInput
 from edgeq.report.layers import layer_rows
@@ -85,6 +86,17 @@ def test_a_page_of_one_part_has_that_section_only(part: str) -> None:
     assert page.tags.count("section") == 1
 
 
+def test_a_compression_is_told_with_what_was_chosen_and_what_it_left() -> None:
+    first, second = compression_rows(manifest("prune"))
+    assert (first.method, first.options, first.accuracy) == ("prune", "round 1 of 2, sparsity=0.5", None)
+    assert (second.options, second.parameters, second.zeros, second.accuracy) == (
+        *("round 2 of 2, sparsity=0.5", 1200, 0.25, 97.5),
+    )
+    text = " ".join(Page(render_report(full())).text)
+    assert "25.0 %" in text
+    assert "97.50 %" in text
+
+
 def test_an_empty_report_is_a_page_without_sections() -> None:
     assert Page(render_report(EMPTY)).tags.count("section") == 0
 
@@ -93,7 +105,7 @@ def test_every_link_goes_to_a_section_and_every_section_has_a_link() -> None:
     page = Page(render_report(full()))
     sections_there = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
     assert page.values("href") == [f"#{name}" for name in sections_there]
-    assert len(sections_there) == page.tags.count("section") == 9
+    assert len(sections_there) == page.tags.count("section") == 10
 
 
 def test_nothing_comes_from_the_network_and_only_the_zoom_runs() -> None:

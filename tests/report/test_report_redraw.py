@@ -99,6 +99,8 @@ DAMAGE: dict[str, tuple[str, object, str]] = {
     "parity": ("manifest.json", {"layers": [1]}, "parity"),
     "parity layers": ("manifest.json", {"layers": 1}, "parity"),
     "recipe": ("manifest.json", [], "recipe"),
+    "compress": ("manifest.json", [{"method": "low-rank", "epochs": "many"}], "compress"),
+    "chosen": ("manifest.json", {"compress": {"method": 1}}, "recipe.compress"),
     "data": ("manifest.json", None, "data"),
     "schema": ("report.json", 2, "schema"),
     "history": ("report.json", [{"loss": "x"}], "history"),
@@ -111,7 +113,7 @@ DAMAGE: dict[str, tuple[str, object, str]] = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_file_is_one_line_and_the_page_stays(out: Path, edgeq: Callable[..., Ended], name: str) -> None:
     file, value, word = DAMAGE[name]
-    key = {"estimate": "bench", "parity layers": "parity", "infinite": "history"}.get(name, name)
+    key = {"estimate": "bench", "parity layers": "parity", "infinite": "history", "chosen": "recipe"}.get(name, name)
     change(out / file, key, value)
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     ended = edgeq("report", out)
