@@ -108,7 +108,7 @@ cifar10: $(RUN_STAMP) ## train and verify a ResNet-20 on CIFAR-10 (an hour of on
 
 # Called again, these go on where they stopped: what is finished in out/ is not trained again.
 JOBS ?= 2
-TABLE2_EPOCHS ?= 10
+TABLE2_EPOCHS ?= 6
 
 cifar10-methods: $(RUN_STAMP) ## 8, 4 and 2 bits by every method on CIFAR-10 (hours), keep the tables in docs/results
 	mkdir -p out
@@ -128,7 +128,7 @@ cifar10-few-bits: $(RUN_STAMP) ## 1 and 2 bits by every method on CIFAR-10 (hour
 	    --seed 0 --seed 1 --out out/methods --json > out/few-bits.json
 	$(BIN)/python tests/benchmarks/record_table.py out/few-bits.json few-bits --command "make cifar10-few-bits"
 
-cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=10 a cell (hours), keep it in docs/results
+cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=6 a cell (hours), keep it in docs/results
 	mkdir -p out
 	$(BIN)/edgeq reproduce table2 --data $(CIFAR10) --epochs $(TABLE2_EPOCHS) --jobs $(JOBS) --seed 0 --seed 1 \
 	    --out out/table2 --json > out/table2.json
