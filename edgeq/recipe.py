@@ -169,6 +169,9 @@ class Recipe:
         if self.task != "classify" and self.train.label_smoothing:
             raise RecipeError("there are no classes to spread a target over", where="train.label_smoothing",
                               got=self.train.label_smoothing, remedy=f"leave it out of task {self.task}")  # fmt: skip
+        if self.train.distillation and not (self.task == "classify" and (self.train.init or self.compress)):
+            raise RecipeError("there is no trained classifier to learn from", where="train.distillation",
+                              got=self.train.distillation, remedy="give train.init, or leave it out")  # fmt: skip
         self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import time
@@ -48,7 +49,8 @@ class Step:
 
 def plan_steps(recipe: Recipe) -> list[Step]:
     """The trainings of a recipe, the first one included."""
-    steps = [Step(dataclasses.replace(recipe, compress=()))]
+    first = recipe.train if recipe.train.init else dataclasses.replace(recipe.train, distillation=0.0)
+    steps = [Step(dataclasses.replace(recipe, compress=(), train=first))]
     for method in recipe.compress:
         for done in range(method.rounds):
             train = dataclasses.replace(
@@ -96,7 +98,10 @@ def train_and_compress(
     result: TrainResult | None = None
     made_with: list[str] = []
     memory: dict[str, Any] = {}
+    teacher: nn.Module | None = None
     for step in steps:
+        if step.method is not None and step.recipe.train.distillation and teacher is None:
+            teacher = copy.deepcopy(model)
         where = folder / step.folder
         if step.method is not None:
             began = time.perf_counter()
@@ -110,7 +115,7 @@ def train_and_compress(
             found = resume and (not step.folder or (where / CHECKPOINT).is_file())
             result = train(
                 model, data, step.recipe, where, resume=found, progress=progress,
-                constraints=constraints, made_with=made_with,
+                constraints=constraints, made_with=made_with, teacher=teacher,
             )  # fmt: skip
             if entries and result.history:
                 entries[-1]["test_accuracy"] = result.history[-1].test_accuracy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ def train(
     progress: Progress = Silent(),  # noqa: B008  # has no state
     constraints: Sequence[Constraint] = (),
     made_with: Sequence[str] = (),
+    teacher: nn.Module | None = None,
 ) -> TrainResult:
     """Train a network in place, by the recipe's method: with the periodic term, with rounded weights, or plainly.
 
@@ -82,6 +84,7 @@ def train(
         progress: told of each step, and of each epoch's figures.
         constraints: what compression methods ask of the weights, kept after each step, and their additions to the loss.
         made_with: what was done to the network before, for the fingerprint of its checkpoint.
+        teacher: what distillation keeps the network near to; None for the network as it is given.
 
     Returns:
         The history and the speed.
@@ -97,7 +100,10 @@ def train(
     require_plain_weights(model, recipe.method)
     device = resolve_device(recipe.train.device)
     made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
-    run = _Run(recipe, folder, device, resolve_precision(recipe.train.precision, device), made, tuple(constraints))
+    if recipe.train.distillation and teacher is None:
+        teacher = copy.deepcopy(model)
+    precision = resolve_precision(recipe.train.precision, device)
+    run = _Run(recipe, folder, device, precision, made, tuple(constraints), teacher)
     rounding = _rounding(model, data, recipe)
     if recipe.method == PROGRESSIVE:
         put_widths_on(model, recipe)
@@ -137,6 +143,7 @@ class _Run:
     precision: str
     made_with: dict[str, Any]
     constraints: tuple[Constraint, ...] = ()
+    teacher: nn.Module | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -202,7 +209,7 @@ def _fit(
         term, bits=recipe.bits, leave=leave, power_of_two=recipe.grid.power_of_two
     )
     with quiet(), deterministic():
-        module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints)
+        module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints, run.teacher)
         module.fingerprint = run.made_with
         module.history = list(past.history)
         steps = recipe.train.epochs * len(module.batches)

@@ -55,6 +55,7 @@ class TrainingModule(LightningModule):
         regularizer: the callback that adds the periodic term; asked for its figures at the end of an epoch.
         precision: ``bf16`` or ``fp32``.
         constraints: whose additions to the loss are taken.
+        teacher: the network whose answers distillation takes; evaluated only.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class TrainingModule(LightningModule):
         regularizer: PeriodicRegularizerCallback,
         precision: str,
         constraints: Sequence[Constraint] = (),
+        teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -88,10 +90,13 @@ class TrainingModule(LightningModule):
         axes = color_axes(data.train_images) if train.color_offset else None
         self._colors = ColorChange(train.brightness, train.contrast, train.color_offset, axes)
         self._penalties = [item.penalty for item in constraints if item.penalty is not None]
+        self._teacher = [teacher] if teacher is not None and train.distillation else []  # hidden from Module: no part
 
     def __getstate__(self) -> dict[str, Any]:
         """Weight averaging copies the module; a copy needs the network, and neither images nor what shows progress."""
-        return super().__getstate__() | {"_data": None, "task": None, "average": None, "_regularizer": None}
+        return super().__getstate__() | {
+            **{"_data": None, "task": None, "average": None, "_regularizer": None, "_teacher": []}
+        }
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.model, self.recipe.train)
@@ -105,6 +110,9 @@ class TrainingModule(LightningModule):
         self._labels = self._data.train_labels.to(self.device)
         self._test_images = self._data.test_images.to(keep)
         self._test_labels = self._data.test_labels.to(self.device)
+        for teacher in self._teacher:
+            teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            teacher.to(self.device).eval().requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
         self.started = True
@@ -133,10 +141,10 @@ class TrainingModule(LightningModule):
             colors=self._colors,
         )
         labels, inputs, smoothing = self._labels[chosen], self._inputs(images), self.recipe.train.label_smoothing
-        losses = []
+        losses, answers = [], self._answers(inputs)
         for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
             logits = self.model(inputs).float()
-            losses.append(self._loss(logits, inputs, labels, smoothing))
+            losses.append(self._distilled(self._loss(logits, inputs, labels, smoothing), logits, answers))
         loss = torch.stack(losses).mean() + zero_of_all_widths(self.model)
         for penalty in self._penalties:
             loss = loss + penalty()
@@ -199,6 +207,19 @@ class TrainingModule(LightningModule):
         if self.recipe.task == "classify":
             return functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
         return functional.mse_loss(outputs, target_of(self.recipe.task, inputs.float()))
+
+    @torch.no_grad()
+    def _answers(self, inputs: Tensor) -> list[Tensor]:
+        """The teacher's log-probabilities, where there is one."""
+        return [teacher(inputs).float().log_softmax(1) for teacher in self._teacher]
+
+    def _distilled(self, loss: Tensor, logits: Tensor, answers: Sequence[Tensor]) -> Tensor:
+        """The loss with its share of the divergence from the teacher."""
+        share = self.recipe.train.distillation
+        for answer in answers:
+            far = functional.kl_div(logits.log_softmax(1), answer, reduction="batchmean", log_target=True)
+            loss = (1 - share) * loss + share * far
+        return loss
 
     def _run(self, images: Tensor, labels: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Outputs, inputs and labels of rows, batch by batch, with the network in evaluation mode meanwhile."""

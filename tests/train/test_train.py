@@ -103,6 +103,7 @@ def test_equal_seeds_give_equal_weights_whatever_the_callers_random_state(straig
         {"optimizer": "adamw"},
         {"precision": "fp32", "rate_schedule": "cosine"},
         {"cutout": 3, "label_smoothing": 0.1},
+        {"distillation": 0.5, "init": "weights.safetensors"},
     ],
 )
 def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path: Path, options: dict[str, Any]) -> None:
