@@ -230,11 +230,12 @@ def _snap(
     from edgeq.activations import rounded
     from edgeq.models import save_weights
     from edgeq.snap import save_grid, snap
+    from edgeq.train.augmentation import augmented_samples
     from edgeq.train.batch_norm import reestimate_batch_norm
     from edgeq.verify.pytorch import run_pytorch
 
     count = recipe.quantize.batch_norm_images_for(recipe.bits)
-    samples = calibration_samples(data, count, recipe.seed) if count else None
+    samples = augmented_samples(data, recipe, count) if count else None
     if samples is not None and recipe.method != "post-training":  # the weights are on the grid already
         with rounded(model, training.activations):
             reestimate_batch_norm(model, samples, progress=progress)

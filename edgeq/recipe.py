@@ -74,8 +74,9 @@ class QuantizeRecipe:
 
     Attributes:
         calibration: a recipe of ``calibration/`` by name, or a TOML file.
-        batch_norm_images: training images over which batch-norm statistics are taken anew, when the weights are on the
-            grid; 0 keeps those of the training; left out, it follows the bits (:meth:`batch_norm_images_for`).
+        batch_norm_images: augmented training images over which batch-norm statistics are taken anew, when the weights
+            are on the grid; 0 keeps those of the training; left out, it follows the bits
+            (:meth:`batch_norm_images_for`).
         mode: what the file computes in: ``int8``, ``int16``, ``dynamic``, ``float16`` or ``float32``.
         packed: store codes of 4 bits or fewer two a byte where a kernel takes them so.
         scale_format: ``free``, or ``power-of-two`` of weights and activations: dynamic fixed point.

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgeq.compress.method import Constraint
-from edgeq.data import ImageData, augment, normalize
-from edgeq.data.colors import ColorChange, color_axes
+from edgeq.data import ImageData, normalize
 from edgeq.errors import ModelError
 from edgeq.progress import Task
 from edgeq.recipe import Recipe
@@ -25,6 +24,7 @@ from edgeq.regularize.callback import PeriodicRegularizerCallback
 from edgeq.rounding.attach import project
 from edgeq.rounding.progressive import begin_widths, each_width, zero_of_all_widths
 from edgeq.tasks import target_of
+from edgeq.train.augmentation import Augmentation
 from edgeq.train.batches import (
     EpochBatches,
     epoch_generator,
@@ -81,16 +81,15 @@ class TrainingModule(LightningModule):
         self._data = data
         self._regularizer = regularizer
         self._compute_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._flip = data.mirrors if recipe.train.flip is None else recipe.train.flip
         always = recipe.train.patience > 0  # the last epoch is tested, and any may be it
         self._test_every = 1 if always else epochs_between_tests(len(data.train_images), len(data.test_images))
         self._decaying = [p for p in model.parameters() if p.dim() >= 2 and p.requires_grad] if recipe.train.l1 else []
         self._pending: list[Tensor] = []
-        train = recipe.train
-        axes = color_axes(data.train_images) if train.color_offset else None
-        self._colors = ColorChange(train.brightness, train.contrast, train.color_offset, axes)
+        self._augment = Augmentation.of(recipe.train, data)
         self._penalties = [item.penalty for item in constraints if item.penalty is not None]
-        self._teacher = [teacher] if teacher is not None and train.distillation else []  # hidden from Module: no part
+        self._teacher = (
+            [teacher] if teacher is not None and recipe.train.distillation else []
+        )  # hidden from Module: no part
 
     def __getstate__(self) -> dict[str, Any]:
         """Weight averaging copies the module; a copy needs the network, and neither images nor what shows progress."""
@@ -130,16 +129,8 @@ class TrainingModule(LightningModule):
 
     def training_step(self, bounds: tuple[int, int], batch_index: int) -> Tensor:
         chosen = self._order[slice(*bounds)]
-        images = augment(
-            next(self._feed).to(self.device) if self._data.on_disk else self._images[chosen],
-            crop_padding=self.recipe.train.crop_padding,
-            flip=self._flip,
-            generator=self._generator,
-            cutout=self.recipe.train.cutout,
-            size=self._data.input_shape[1:],
-            crop_scale=self.recipe.train.crop_scale,
-            colors=self._colors,
-        )
+        images = next(self._feed).to(self.device) if self._data.on_disk else self._images[chosen]
+        images = self._augment(images, self._generator)
         labels, inputs, smoothing = self._labels[chosen], self._inputs(images), self.recipe.train.label_smoothing
         losses, answers = [], self._answers(inputs)
         for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
