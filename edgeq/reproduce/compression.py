@@ -18,12 +18,13 @@ from edgeq.progress import Progress
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.reproduce.few_bits import ROWS, few_bit_runs
+from edgeq.reproduce.methods import DISTILLATION
 from edgeq.reproduce.seeds import accuracy, figures
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["ENTRIES", "Entry", "compare_compression", "compression_runs"]
 
-RATE: Final = 0.02
+RATE: Final = 0.01
 TARGETS: Final = ("cortex-a7", "cortex-a75")
 
 
@@ -121,7 +122,8 @@ def _recipe_of(entry: Entry, base: Recipe, epochs: int, start: str) -> Recipe:
         epochs=0 if methods else epochs,
         learning_rate=RATE,
         rate_schedule="cosine",
-        init=f"{start}/checkpoint.safetensors" if methods else "",  # the sweep says where that is
+        distillation=DISTILLATION,
+        init=f"{start}/checkpoint.safetensors",  # the sweep says where that is
     )
     pull = RegularizerRecipe(form="decoupled", pull=1.0)
     return dataclasses.replace(base, train=train, regularizer=pull, compress=methods)

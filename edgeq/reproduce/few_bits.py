@@ -17,14 +17,14 @@ from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.display.summary import Result, Summary, table
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, RoundingRecipe, TrainRecipe
 from edgeq.reproduce.comparison import FLOAT_BITS, ComparisonRow
-from edgeq.reproduce.methods import make_row
+from edgeq.reproduce.methods import DISTILLATION, make_row
 from edgeq.reproduce.seeds import mean_text, nulls
 from edgeq.rounding.table import METHODS
 from edgeq.sweep import Run, run_sweep
 
 __all__ = ["ROWS", "FewBits", "Row", "compare_few_bits", "few_bit_runs"]
 
-PULL: Final = {"optimizer": "sgd", "learning_rate": 0.02}
+PULL: Final = {"optimizer": "sgd", "learning_rate": 0.01}
 ADAM: Final = {"optimizer": "adamw", "learning_rate": 0.003}
 
 
@@ -133,7 +133,14 @@ def few_bit_runs(recipe: Recipe, epochs: int, fine_tuning_epochs: int, seeds: Se
         start = Run(f"float-seed{seed}", dataclasses.replace(base, train=train), whole=True)
         runs.append(start)
         for row in ROWS:
-            train = dataclasses.replace(recipe.train, epochs=fine_tuning_epochs, rate_schedule="cosine", **row.train)
+            train = dataclasses.replace(
+                recipe.train,
+                epochs=fine_tuning_epochs,
+                rate_schedule="cosine",
+                distillation=DISTILLATION,
+                init=f"{start.name}/checkpoint.safetensors",  # the sweep says where that is
+                **row.train,
+            )
             choice = dataclasses.replace(base, train=train, **row.recipe)
             runs.append(Run(f"{row.key}-seed{seed}", choice, whole=True, after=start.name))
     return runs
