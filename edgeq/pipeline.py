@@ -164,7 +164,8 @@ def _resolve(recipe: Recipe, data: ImageData) -> Recipe:
             regularizer, form=form, scale_update="held", hold_epoch=regularizer.hold_epoch or 0
         )
     flip = data.mirrors if train.flip is None else train.flip
-    train = dataclasses.replace(train, flip=flip, warmup=train.warmup_for())
+    rate = train.learning_rate_for(recipe.bits, compressed=bool(recipe.compress))
+    train = dataclasses.replace(train, flip=flip, warmup=train.warmup_for(), learning_rate=rate)
     steps = math.ceil(len(data.train_images) * (1 - train.validation) / train.batch_size)
     regularizer = regularizer.resolved(recipe.bits, fine_tuning=bool(train.init or recipe.compress))
     regularizer = dataclasses.replace(regularizer, every=regularizer.every_for(steps))

@@ -24,6 +24,8 @@ Initialization = Literal[
 ]
 
 
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "adagrad": 0.01}
+FINE_TUNING_SHARES = {8: 0.02, 4: 0.05, 2: 0.1}  # by bits; of other bits, that of the next fewer
 WARMUP = {"onecycle": 0.2}
 STEP_DECAY = 0.1
 LAST_SHARE = 0.01  # of the peak rate, that exponential decay ends at
@@ -40,7 +42,9 @@ class TrainRecipe:
             keeps what the network's author chose.
         initial_std: of ``truncated-normal``, which is cut at two of them.
         optimizer: ``sgd``, ``adam``, ``adamw``, ``rmsprop`` or ``adagrad``, torch's own.
-        learning_rate: the peak rate.
+        learning_rate: the peak rate; left out, 0.1 with ``sgd``, 0.01 with ``adagrad`` and 0.001 with the others. From
+            ``init``, without compression, it is 0.02 times that at 8 bits, 0.05 times at 4 and 0.1 times at 2: a higher
+            one takes a trained network from where it was (:meth:`learning_rate_for`).
         momentum: of SGD and RMSProp; Adam's and AdamW's first beta.
         nesterov: whether SGD's momentum is Nesterov's.
         weight_decay: L2 (decoupled for AdamW), of weights of two or more dimensions only.
@@ -88,7 +92,7 @@ class TrainRecipe:
     initialization: Initialization = "model"
     initial_std: float = 0.1
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "sgd"
-    learning_rate: float = 0.1
+    learning_rate: float | None = None
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -120,7 +124,7 @@ class TrainRecipe:
     def __post_init__(self) -> None:
         for name in ("batch_size", "learning_rate", "initial_std"):
             value = getattr(self, name)
-            require(0 < value < math.inf, f"train.{name}", value, "a finite number above 0")
+            require(value is None or 0 < value < math.inf, f"train.{name}", value, "a finite number above 0")
         least, wanted = (0, "0 or more") if self.init else (1, "1 or more, or 0 with train.init")
         require(least <= self.epochs < 2**31, "train.epochs", self.epochs, wanted)
         for name in ("weight_decay", "l1", *(f"rates.{pattern}" for pattern in self.rates)):
@@ -153,6 +157,21 @@ class TrainRecipe:
         if self.patience and not self.validation:
             raise RecipeError("nothing is left out of training to stop by", where="train.patience", got=self.patience,
                               remedy="give train.validation, such as 0.1")  # fmt: skip
+
+    def learning_rate_for(self, bits: int = 8, *, compressed: bool = False) -> float:
+        """The peak rate, or where it is left out that of the optimizer, for a new network or a trained one.
+
+        Args:
+            bits: a weight, of the build.
+            compressed: compression methods follow, whose retraining starts from a share of the rate.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        rate = LEARNING_RATES[self.optimizer]
+        if not self.init or compressed:
+            return rate
+        share = next((share for width, share in FINE_TUNING_SHARES.items() if width <= bits), FINE_TUNING_SHARES[2])
+        return round(rate * share, 12)
 
     def warmup_for(self) -> float:
         """The share of the steps that the rate rises, or where it is left out that of the schedule."""

@@ -219,3 +219,25 @@ def test_batch_norm_is_taken_anew_below_8_bits() -> None:
     assert QuantizeRecipe().batch_norm_images_for(8) == 0
     assert QuantizeRecipe().batch_norm_images_for(4) > 0
     assert QuantizeRecipe(batch_norm_images=0).batch_norm_images_for(2) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "bits", "compressed", "rate"),
+    [
+        ({}, 8, False, 0.1),
+        ({"optimizer": "adamw"}, 2, False, 0.001),
+        ({"optimizer": "adagrad"}, 8, False, 0.01),
+        ({"init": "a"}, 8, False, 0.002),
+        ({"init": "a"}, 16, False, 0.002),
+        ({"init": "a"}, 5, False, 0.005),
+        ({"init": "a"}, 2, False, 0.01),
+        ({"init": "a"}, 1, False, 0.01),
+        ({"init": "a", "optimizer": "adam"}, 4, False, 5e-5),
+        ({"init": "a"}, 8, True, 0.1),
+        ({"init": "a", "learning_rate": 0.3}, 4, False, 0.3),
+    ],
+)
+def test_the_rate_follows_the_optimizer_and_is_less_for_a_trained_network(
+    options: dict[str, Any], bits: int, compressed: bool, rate: float
+) -> None:
+    assert TrainRecipe(**options).learning_rate_for(bits, compressed=compressed) == pytest.approx(rate)

@@ -169,7 +169,7 @@ _RECIPE_OPTIONS = [
         type=click.Choice(["sgd", "adam", "adamw", "rmsprop", "adagrad"]),
         help="The optimizer [sgd].",
     ),
-    click.option("--learning-rate", type=float, help="The peak rate."),
+    click.option("--learning-rate", type=float, help="The peak rate [by optimizer; less with --init]."),
     click.option(
         "--rate-schedule",
         type=click.Choice(["cosine", "onecycle", "step", "exponential", "constant"]),

@@ -56,7 +56,7 @@ def plan_steps(recipe: Recipe) -> list[Step]:
             train = dataclasses.replace(
                 recipe.train,
                 epochs=method.epochs,
-                learning_rate=method.learning_rate or SHARE_OF_RATE * recipe.train.learning_rate,
+                learning_rate=method.learning_rate or SHARE_OF_RATE * recipe.train.learning_rate_for(compressed=True),
                 rate_schedule="cosine",
                 warmup=None,
                 init=BEFORE,

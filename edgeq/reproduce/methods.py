@@ -5,8 +5,8 @@ over the same few epochs: towards the grid by a pull, straight-through with a le
 be rounded afterwards. The last, before it is rounded, is the control: what more epochs gain without a grid.
 
 A rate that lets weights find a coarse grid takes a trained network from where it was: 8 epochs at 0.02 cost a ResNet-20
-of 89.1 % on CIFAR-10 half a point without any grid. So the rate falls with the bits, and all rows learn from the
-network that they begin with, half of their loss.
+of 89.1 % on CIFAR-10 half a point without any grid. So the rate is that of ``TrainRecipe`` for fine-tuning, which
+falls with the bits, and all rows learn from the network that they begin with, half of their loss.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ __all__ = ["DISTILLATION", "compare_methods", "make_comparison", "make_row", "me
 
 METHODS: Final = ("periodic", "straight-through", "post-training")
 BITS: Final = (8, 4, 2)
-FINE_TUNING_RATES: Final = {8: 0.002, 4: 0.005, 2: 0.01}  # of other bits, that of the next fewer
 DISTILLATION: Final = 0.5
 LATENT_BITS: Final = 4
 
@@ -74,7 +73,7 @@ def method_runs(
                 form: Literal["decoupled", "latent"] = "latent" if width <= LATENT_BITS else "decoupled"
                 pull = RegularizerRecipe(form=form, pull=1.0)
                 after = start.name
-                train = dataclasses.replace(tuning, learning_rate=_rate(width), init=f"{after}/checkpoint.safetensors")
+                train = dataclasses.replace(tuning, init=f"{after}/checkpoint.safetensors")
                 if method == "post-training" and width != bits[0] and activations == "float":
                     after = f"{method}-{bits[0]}bit-seed{seed}"  # the same training, rounded otherwise
                     train = dataclasses.replace(
@@ -83,10 +82,6 @@ def method_runs(
                 choice = dataclasses.replace(base, bits=width, method=method, train=train, regularizer=pull)
                 runs.append(Run(f"{method}-{width}bit-seed{seed}", choice, whole=True, after=after))
     return runs
-
-
-def _rate(bits: int) -> float:
-    return next((rate for width, rate in FINE_TUNING_RATES.items() if width <= bits), FINE_TUNING_RATES[2])
 
 
 def compare_methods(

@@ -98,6 +98,8 @@ def train(
         KeyboardInterrupt: Ctrl-C; the last epoch's checkpoint is whole.
     """
     require_plain_weights(model, recipe.method)
+    rate = recipe.train.learning_rate_for(recipe.bits)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=rate))
     device = resolve_device(recipe.train.device)
     made = fingerprint(recipe, data) | ({"compress": list(made_with)} if made_with else {})
     if recipe.train.distillation and teacher is None:

@@ -21,7 +21,7 @@ def make_optimizer(model: nn.Module, recipe: TrainRecipe) -> Optimizer:
     The groups of layers that learn at the recipe's own rate are the first ones.
     """
     groups = _groups(model, recipe)
-    rate, momentum = recipe.learning_rate, recipe.momentum
+    rate, momentum = recipe.learning_rate_for(), recipe.momentum
     match recipe.optimizer:
         case "sgd":
             nesterov = recipe.nesterov and momentum > 0
@@ -46,7 +46,7 @@ def _groups(model: nn.Module, recipe: TrainRecipe) -> list[dict[str, Any]]:
     return [
         {
             "params": parameters,
-            "lr": recipe.learning_rate * factor,
+            "lr": recipe.learning_rate_for() * factor,
             "weight_decay": 0.0 if flat else recipe.weight_decay,
         }
         for (_, factor, flat), parameters in sorted(members.items(), key=_key)
