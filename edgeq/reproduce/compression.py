@@ -18,7 +18,6 @@ from edgeq.progress import Progress
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.reproduce.few_bits import ROWS, few_bit_runs
-from edgeq.reproduce.methods import DISTILLATION
 from edgeq.reproduce.seeds import accuracy, figures
 from edgeq.sweep import Run, Sweep, run_sweep
 
@@ -122,8 +121,7 @@ def _recipe_of(entry: Entry, base: Recipe, epochs: int, start: str) -> Recipe:
         epochs=0 if methods else epochs,
         learning_rate=RATE,
         rate_schedule="cosine",
-        distillation=DISTILLATION,
-        init=f"{start}/checkpoint.safetensors",  # the sweep says where that is
+        init=f"{start}/checkpoint.safetensors" if methods else "",  # the sweep says where that is
     )
     pull = RegularizerRecipe(form="decoupled", pull=1.0)
     return dataclasses.replace(base, train=train, regularizer=pull, compress=methods)

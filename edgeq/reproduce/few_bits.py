@@ -17,7 +17,7 @@ from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.display.summary import Result, Summary, table
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, RoundingRecipe, TrainRecipe
 from edgeq.reproduce.comparison import FLOAT_BITS, ComparisonRow
-from edgeq.reproduce.methods import DISTILLATION, make_row
+from edgeq.reproduce.methods import make_row
 from edgeq.reproduce.seeds import mean_text, nulls
 from edgeq.rounding.table import METHODS
 from edgeq.sweep import Run, run_sweep
@@ -133,14 +133,7 @@ def few_bit_runs(recipe: Recipe, epochs: int, fine_tuning_epochs: int, seeds: Se
         start = Run(f"float-seed{seed}", dataclasses.replace(base, train=train), whole=True)
         runs.append(start)
         for row in ROWS:
-            train = dataclasses.replace(
-                recipe.train,
-                epochs=fine_tuning_epochs,
-                rate_schedule="cosine",
-                distillation=DISTILLATION,
-                init=f"{start.name}/checkpoint.safetensors",  # the sweep says where that is
-                **row.train,
-            )
+            train = dataclasses.replace(recipe.train, epochs=fine_tuning_epochs, rate_schedule="cosine", **row.train)
             choice = dataclasses.replace(base, train=train, **row.recipe)
             runs.append(Run(f"{row.key}-seed{seed}", choice, whole=True, after=start.name))
     return runs

@@ -22,7 +22,7 @@ from edgeq.reproduce.comparison import FLOAT_BITS, Comparison, ComparisonRow, St
 from edgeq.reproduce.seeds import accuracy, distance, figures
 from edgeq.sweep import Run, Sweep, run_sweep
 
-__all__ = ["DISTILLATION", "compare_methods", "make_comparison", "make_row", "method_runs"]
+__all__ = ["compare_methods", "make_comparison", "make_row", "method_runs"]
 
 METHODS: Final = ("periodic", "straight-through", "post-training")
 BITS: Final = (8, 4, 2)
