@@ -301,12 +301,9 @@ def classifier_of(recipe: Recipe, data_name: str, classes: tuple[str, ...]) -> I
 
 def calibration_samples(data: ImageData, count: int, seed: int) -> NDArray[np.float32]:
     """Training images drawn by seed, without repetition, as the network takes them: float32 [S, C, H, W]."""
-    import torch
-
     from edgeq.data import normalize
 
-    order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:count]
-    samples: NDArray[np.float32] = normalize(data.as_seen(data.train_images[order])).numpy()
+    samples: NDArray[np.float32] = normalize(data.as_seen(data.train_images[data.drawn(count, seed)])).numpy()
     return samples
 
 

@@ -47,6 +47,7 @@ class Watch:
     def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
         self.steps, self.total, self.at = 0, 0, at
         self.notes: list[str] = []
+        self.warnings: list[str] = []
 
     def stage(self, title: str) -> None:
         pass
@@ -55,7 +56,7 @@ class Watch:
         pass
 
     def warn(self, text: str) -> None:
-        pass
+        self.warnings.append(text)
 
     @contextmanager
     def task(self, label: str, total: int, done: int = 0) -> Iterator[Watch]:

@@ -27,5 +27,6 @@ def keep_freed_memory() -> None:
         os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, OSError, ValueError):
         return
+    library = ctypes.CDLL(None)
     for parameter, value in (MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD):
-        ctypes.CDLL(None).mallopt(parameter, value)
+        library.mallopt(parameter, value)

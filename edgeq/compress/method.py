@@ -65,13 +65,10 @@ class Context:
         Returns:
             Float32 [S, C, H, W] and int64 [S].
         """
-        import torch
-
         from edgeq.data import normalize
 
         data = self.data
-        order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(self.recipe.seed))
-        chosen = order[:count]
+        chosen = data.drawn(count, self.recipe.seed)
         return normalize(data.as_seen(data.train_images[chosen])), data.train_labels[chosen]
 
 

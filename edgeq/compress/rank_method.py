@@ -149,15 +149,15 @@ class RankMethod(Method):
         from edgeq.compress.count import count_model
         from edgeq.compress.ranks import keeping
 
+        kernels = _kernels(context.recipe)
         if self.each:
             found: Choice = {}
             for item in candidates:
-                found |= _within([item], multiple, item.macs_now * self.macs) or {}
+                found |= _within([item], multiple, item.macs_now * self.macs, _saving(kernels, -math.inf)) or {}
             return found
         total = count_model(model, context.data.input_shape)["macs"]
         others = total - sum(item.macs_now for item in candidates)
         budget, slopes = total * self.macs - others, [step / 20 for step in range(round(20 * self.slope), 0, -1)]
-        kernels = _kernels(context.recipe)
         each = sum(kernels.instructions([item.cost_now]) for item in candidates) / (total - others)
         while True:
             for slope in (*slopes, -math.inf):
@@ -187,9 +187,7 @@ def _saving(kernels: KernelCost, least: float) -> Pays:
     return lambda item, ranks: kernels.gain(item.cost_now, item.costs(ranks)) >= least
 
 
-def _within(
-    candidates: Sequence[Replacement[Any]], multiple: int, budget: float, pays: Pays = lambda item, ranks: True
-) -> Choice | None:
+def _within(candidates: Sequence[Replacement[Any]], multiple: int, budget: float, pays: Pays) -> Choice | None:
     from edgeq.compress.ranks import keeping, largest_share
 
     share = largest_share(lambda share: _cost(candidates, keeping(candidates, share, multiple, pays)), budget)

@@ -65,6 +65,10 @@ class ImageData:
         _, channels, height, width = self.test_images.shape
         return channels, height, width
 
+    def drawn(self, count: int, seed: int) -> torch.Tensor:
+        """Rows of training images drawn by a seed, without repetition: int64 [count], all where there are fewer."""
+        return torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(seed))[:count]
+
     def as_seen(self, images: torch.Tensor) -> torch.Tensor:
         """The centre of training images uint8 [N, C, H, W], where they are larger than what the network sees."""
         return center_crop(images, self.input_shape[1:]) if self.crop else images

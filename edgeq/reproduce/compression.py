@@ -54,14 +54,14 @@ class Entry:
 
 PLAIN: Final = "plain-8bit"
 PAPERS: Final = {
-    "binary-connect": "CIFAR-10, VGG-like: 90.10 % (float 89.36 %)",
-    "binary-connect, stochastic": "CIFAR-10, VGG-like: 91.73 % (float 89.36 %)",
-    "bwn": "ImageNet, ResNet-18: 60.8 % (float 69.3 %)",
-    "bnn": "CIFAR-10, VGG-like: 89.85 %",
-    "xnor-net": "ImageNet, ResNet-18: 51.2 % (float 69.3 %)",
-    "dorefa": "ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)",
-    "twn": "CIFAR-10, VGG-7: 92.56 % (float 92.88 %)",
-    "ttq": "CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)",
+    "few-binary-connect-1bit": "CIFAR-10, VGG-like: 90.10 % (float 89.36 %)",
+    "few-binary-connect-stochastic-1bit": "CIFAR-10, VGG-like: 91.73 % (float 89.36 %)",
+    "few-bwn-8-bit-ends-1bit": "ImageNet, ResNet-18: 60.8 % (float 69.3 %)",
+    "few-bnn-layers-read-signs-1bit": "CIFAR-10, VGG-like: 89.85 %",
+    "few-xnor-net-layers-read-signs-8-bit-ends-1bit": "ImageNet, ResNet-18: 51.2 % (float 69.3 %)",
+    "few-dorefa-layers-read-2-bits-8-bit-ends-1bit": "ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)",
+    "few-twn-2bit": "CIFAR-10, VGG-7: 92.56 % (float 92.88 %)",
+    "few-ttq-8-bit-ends-2bit": "CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)",
 }
 ENTRIES: Final = (
     Entry(PLAIN),
@@ -79,7 +79,7 @@ ENTRIES: Final = (
     Entry("low-rank", ("low-rank,macs=0.6",)),
     Entry("spatial-separable", ("spatial-separable,macs=0.5",)),
     Entry("depthwise-separable", ("depthwise-separable,multiplier=1",)),
-    *(Entry(row.key, paper=PAPERS.get(row.name.partition(", 8")[0].partition(", layers")[0], "")) for row in ROWS),
+    *(Entry(row.key, paper=PAPERS.get(row.key, "")) for row in ROWS),
 )
 
 

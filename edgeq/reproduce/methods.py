@@ -72,13 +72,11 @@ def method_runs(
             for method in METHODS:
                 form: Literal["decoupled", "latent"] = "latent" if width <= LATENT_BITS else "decoupled"
                 pull = RegularizerRecipe(form=form, pull=1.0)
-                after = start.name
+                again = method == "post-training" and width != bits[0] and activations == "float"
+                after = f"{method}-{bits[0]}bit-seed{seed}" if again else start.name
                 train = dataclasses.replace(tuning, init=f"{after}/checkpoint.safetensors")
-                if method == "post-training" and width != bits[0] and activations == "float":
-                    after = f"{method}-{bits[0]}bit-seed{seed}"  # the same training, rounded otherwise
-                    train = dataclasses.replace(
-                        train, epochs=0, distillation=0.0, init=f"{after}/checkpoint.safetensors"
-                    )
+                if again:  # the same training, rounded otherwise
+                    train = dataclasses.replace(train, epochs=0, distillation=0.0)
                 choice = dataclasses.replace(base, bits=width, method=method, train=train, regularizer=pull)
                 runs.append(Run(f"{method}-{width}bit-seed{seed}", choice, whole=True, after=after))
     return runs

@@ -63,8 +63,6 @@ def augmented_samples(data: ImageData, recipe: Recipe, count: int) -> NDArray[np
     trained with a blank square in each, statistics over plain images took the accuracy from 89.0 to 86.6 %.
     """
     generator = epoch_generator(recipe.seed, recipe.train.epochs, "augment")
-    order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(recipe.seed))[:count]
-    samples: NDArray[np.float32] = normalize(
-        Augmentation.of(recipe.train, data)(data.train_images[order], generator)
-    ).numpy()
+    images = data.train_images[data.drawn(count, recipe.seed)]
+    samples: NDArray[np.float32] = normalize(Augmentation.of(recipe.train, data)(images, generator)).numpy()
     return samples

@@ -87,15 +87,13 @@ class TrainingModule(LightningModule):
         self._pending: list[Tensor] = []
         self._augment = Augmentation.of(recipe.train, data)
         self._penalties = [item.penalty for item in constraints if item.penalty is not None]
-        self._teacher = (
-            [teacher] if teacher is not None and recipe.train.distillation else []
-        )  # hidden from Module: no part
+        # In a list, so that it is no part of this module, nor of its checkpoint.
+        self._teacher = [teacher] if teacher is not None and recipe.train.distillation else []
 
     def __getstate__(self) -> dict[str, Any]:
         """Weight averaging copies the module; a copy needs the network, and neither images nor what shows progress."""
-        return super().__getstate__() | {
-            **{"_data": None, "task": None, "average": None, "_regularizer": None, "_teacher": []}
-        }
+        left: dict[str, Any] = {"_data": None, "task": None, "average": None, "_regularizer": None, "_teacher": []}
+        return super().__getstate__() | left
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.model, self.recipe.train)

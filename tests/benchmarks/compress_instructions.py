@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from network_parity import randomize
-from record_result import machine
+from record_result import DOCS, machine, markdown, put_between
 
 import edgeq
 from edgeq.bench.artifact import BenchRequest
@@ -34,13 +34,11 @@ from edgeq.manifest import package_versions
 from edgeq.models import build_network
 from edgeq.recipe import Recipe
 
-DOCS = Path(__file__).parents[2] / "docs"
 RESULT = DOCS / "results" / "compress-instructions.json"
 PAGES = {
     "prune-channels.md": ("prune-channels",),
     "low-rank.md": ("low-rank", "spatial-separable", "depthwise-separable"),
 }
-BEGIN, END = "<!-- instructions: begin -->", "<!-- instructions: end -->"
 SHAPE = (3, 32, 32)
 LANES = {"cortex-a75": "litert", "cortex-a7": "xnnpack"}
 RANKS = ("low-rank", "spatial-separable")
@@ -72,7 +70,7 @@ def measure(variant: str) -> dict[str, Any]:
         method_from_option(method).apply(model, Context(data, Recipe()))
     samples = ((images.float() - 128) / 128).numpy()
     found: dict[str, Any] = count_model(model, SHAPE)
-    with tempfile.TemporaryDirectory(prefix="edgeq-lowrank-") as folder:
+    with tempfile.TemporaryDirectory(prefix="edgeq-instructions-") as folder:
         edgeq.export(model, SHAPE, samples, folder)
         file = Path(folder) / "model.tflite"
         found["bytes"] = file.stat().st_size
@@ -87,7 +85,7 @@ def table(variants: dict[str, dict[str, Any]], methods: Sequence[str]) -> str:
     """The Markdown table of some methods."""
     heads = ["variant", "multiply-adds", "`.tflite`"]
     heads += [text for target in LANES for text in (target, "slope")]
-    rows = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    rows = []
     for name, found in variants.items():
         network, _, method = name.partition(":")
         if method and method.partition(",")[0] not in methods:
@@ -98,16 +96,8 @@ def table(variants: dict[str, dict[str, Any]], methods: Sequence[str]) -> str:
         for target in LANES:
             ratio = found["instructions"][target] / plain["instructions"][target]
             cells += [f"{ratio:.3f}", f"{(1 - ratio) / (1 - macs):.2f}" if macs < 1 else ""]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def write_pages(variants: dict[str, dict[str, Any]]) -> None:
-    """Put the tables between their marks."""
-    for page, methods in PAGES.items():
-        before, rest = (DOCS / "compress" / page).read_text(encoding="utf-8").split(BEGIN)
-        text = f"{before}{BEGIN}\n{table(variants, methods)}\n{END}{rest.split(END)[1]}"
-        (DOCS / "compress" / page).write_text(text, encoding="utf-8")
+        rows.append(cells)
+    return markdown(heads, rows)
 
 
 def main() -> None:
@@ -123,7 +113,8 @@ def main() -> None:
         command = "python tests/benchmarks/compress_instructions.py"
         content = {"command": command, "machine": machine(), "versions": versions, "variants": variants}
         RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    write_pages(variants)
+    for page, methods in PAGES.items():
+        put_between("instructions", table(variants, methods), DOCS / "compress" / page)
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
 
 
-def put_between(mark: str, text: str) -> None:
-    """Write a text between the marks of that name on the page of results."""
-    page, begin, end = DOCS / "results.md", f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+def put_between(mark: str, text: str, page: Path = DOCS / "results.md") -> None:
+    """Write a text between the marks of that name on a page, that of results unless another is given."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     before, rest = page.read_text(encoding="utf-8").split(begin)
     page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import images
+from small_training import Watch, images
 from torch import nn
 
 from edgeq.compress import Context, method_from_option
@@ -22,7 +22,6 @@ from edgeq.errors import ModelError, RecipeError
 from edgeq.models import build_network, load_weights, save_weights
 from edgeq.models.layers import Repeat
 from edgeq.models.structure import structure_of
-from edgeq.progress import Silent
 from edgeq.recipe import Recipe, recipe_from_dict
 
 Kind = type[Replacement[Any]]
@@ -186,19 +185,11 @@ def test_ranks_are_finer_where_a_budget_cannot_be_met_otherwise() -> None:
     assert share <= 0.65
 
 
-class _Heard(Silent):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
 def _resnet20(option: str, target: str) -> tuple[set[str], list[str]]:
     """The stages that a method changes, and what it warns of."""
     pixels, labels = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
     data = ImageData("blank", pixels, labels, pixels, labels, tuple("0123456789"))
-    model, heard = build_network("resnet20", num_classes=10, input_shape=(3, 32, 32), seed=0).eval(), _Heard()
+    model, heard = build_network("resnet20", num_classes=10, input_shape=(3, 32, 32), seed=0).eval(), Watch()
     method_from_option(option).apply(model, Context(data, Recipe(target=target), heard))
     return {path.split(".")[0] for path in structure_of(model)}, heard.warnings
 
