@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CompressionRow", "compression_rows"]
+__all__ = ["MethodRow", "compression_rows"]
 
-KNOWN = {"method", "epochs", "learning_rate", "round", "parameters", "macs", "zeros", "seconds", "test_accuracy"}
+ELSEWHERE = {"method", "epochs", "learning_rate", "steps"}  # told in columns of their own, or as rounds
 
 
 @dataclass(frozen=True, slots=True)
-class CompressionRow:
+class MethodRow:
     """One application of a method.
 
     Attributes:
@@ -33,27 +33,19 @@ class CompressionRow:
     accuracy: float | None
 
 
-def compression_rows(manifest: Mapping[str, Any]) -> list[CompressionRow]:
-    """A row for each application of a method, in order."""
-    chosen = {table["method"]: table for table in manifest.get("recipe", {}).get("compress", [])}
-    rows = []
+def compression_rows(manifest: Mapping[str, Any]) -> list[MethodRow]:
+    """A row for each application of a method, in order: the options are the recipe's, for an entry of the manifest has
+    the network's own multiply-adds where a method has a budget of that name."""
+    tables: Iterator[Mapping[str, Any]] = iter(manifest.get("recipe", {}).get("compress", []))
+    rows, chosen = list[MethodRow](), dict[str, Any]()
     for entry in manifest.get("compress") or []:
-        table = chosen.get(entry["method"], {})
-        shown = {key: value for key, value in entry.items() if key in table and key not in KNOWN and value}
-        steps = shown.pop("steps", 1)
+        if entry["round"] == 0:
+            chosen = dict(next(tables, {}))
+        shown = {key: value for key, value in chosen.items() if key not in ELSEWHERE and value}
         options = [f"{key}={value}" for key, value in shown.items()]
-        if steps > 1:
-            options.insert(0, f"round {entry['round'] + 1} of {steps}")
+        if chosen.get("steps", 1) > 1:
+            options.insert(0, f"round {entry['round'] + 1} of {chosen['steps']}")
         accuracy = entry.get("test_accuracy") if entry["epochs"] else None
-        rows.append(
-            CompressionRow(
-                entry["method"],
-                ", ".join(options),
-                entry["epochs"],
-                entry["parameters"],
-                entry["macs"],
-                entry.get("zeros"),
-                accuracy,
-            )
-        )
+        counts = (entry["epochs"], entry["parameters"], entry["macs"])
+        rows.append(MethodRow(entry["method"], ", ".join(options), *counts, entry.get("zeros"), accuracy))
     return rows

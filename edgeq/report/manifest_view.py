@@ -39,7 +39,6 @@ class _Compress:
     round: int
     parameters: int
     macs: int
-    steps: int = 1
     zeros: float | None = None
     test_accuracy: float | None = None
 
@@ -47,6 +46,7 @@ class _Compress:
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     method: str
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,10 @@ def test_a_compression_is_told_with_what_was_chosen_and_what_it_left() -> None:
     assert (second.options, second.parameters, second.zeros, second.accuracy) == (
         *("round 2 of 2, sparsity=0.5", 1200, 0.25, 97.5),
     )
+    budget = {"recipe": {"compress": [{"method": "low-rank", "macs": 0.5}]}}
+    entry = {"method": "low-rank", "macs": 34_000, "epochs": 0, "round": 0, "parameters": 9}
+    (row,) = compression_rows(budget | {"compress": [entry]})
+    assert (row.options, row.macs) == ("macs=0.5", 34_000)
     text = " ".join(Page(render_report(full())).text)
     assert "25.0 %" in text
     assert "97.50 %" in text
