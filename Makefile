@@ -21,7 +21,7 @@ DEV_STAMP := $(VENV)/.edgeq-dev
 MADE_FROM := pyproject.toml constraints.txt
 
 .PHONY: networks deep-compression help setup setup-dev demo test check docs dist smoke bench qemu-tools bench-qemu \
-    bench-baseline cifar10 cifar10-methods cifar10-few-bits cifar10-compression cifar10-table2 fuzz lock clean
+    bench-baseline cifar10 cifar10-methods cifar10-compression cifar10-table2 fuzz lock clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -121,12 +121,6 @@ cifar10-compression: $(RUN_STAMP) qemu-tools ## every compression method on CIFA
 	$(BIN)/edgeq reproduce compression --data $(CIFAR10) --epochs 100 --retraining-epochs 8 --cutout 12 --jobs $(JOBS) \
 	    --seed 0 --seed 1 --out out/methods --json > out/compression.json
 	$(BIN)/python tests/benchmarks/record_table.py out/compression.json compression --command "make cifar10-compression"
-
-cifar10-few-bits: $(RUN_STAMP) ## 1 and 2 bits by every method on CIFAR-10 (hours), keep the table in docs/results
-	mkdir -p out
-	$(BIN)/edgeq reproduce few-bits --data $(CIFAR10) --epochs 100 --fine-tuning-epochs 8 --cutout 12 --jobs $(JOBS) \
-	    --seed 0 --seed 1 --out out/methods --json > out/few-bits.json
-	$(BIN)/python tests/benchmarks/record_table.py out/few-bits.json few-bits --command "make cifar10-few-bits"
 
 cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=6 a cell (hours), keep it in docs/results
 	mkdir -p out

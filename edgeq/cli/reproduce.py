@@ -172,24 +172,6 @@ def methods_command(
     print_result(comparison, as_json=as_json)
 
 
-@command.command("few-bits", epilog="Example: edgeq reproduce few-bits --data cifar10.tar.xz --epochs 100 --jobs 2")
-@comparison_options("--fine-tuning-epochs", "Of each training after it [8].")
-@sweep_options("out/few-bits", seeds=(0, 1), units="Builds")
-def few_bits_command(
-    seeds: tuple[int, ...], data: str, out: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
-) -> None:
-    """One and two bits by every method of the literature and by a pull, at equal epochs.
-
-    All start from the same network without a grid; accuracies are through the TFLite file. Called again with the same
-    --out it goes on where it stopped.
-    """
-    from edgeq.reproduce import compare_few_bits
-
-    with showing_progress(verbosity(quiet, verbose)) as progress:
-        comparison = compare_few_bits(data, out, seeds=seeds, progress=progress, **options)
-    print_result(comparison, as_json=as_json)
-
-
 @command.command(
     "compression", epilog="Example: edgeq reproduce compression --data cifar10.tar.xz --only prune-80 --jobs 2"
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from edgeq.reproduce.comparison import Claim, Comparison, ComparisonRow, StorageRow
 from edgeq.reproduce.compression import compare_compression
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
-from edgeq.reproduce.few_bits import FewBits, compare_few_bits
 from edgeq.reproduce.figures import Figures, reproduce_figures
 from edgeq.reproduce.methods import compare_methods
 from edgeq.reproduce.table1 import PeakRow, Table1, Table1Row, reproduce_table1
@@ -22,7 +21,6 @@ __all__ = [
     "ComparisonRow",
     "CompressionRow",
     "CompressionTable",
-    "FewBits",
     "Figures",
     "Instructions",
     "PeakRow",
@@ -35,7 +33,6 @@ __all__ = [
     "Table3",
     "Table3Row",
     "compare_compression",
-    "compare_few_bits",
     "compare_methods",
     "reproduce_figures",
     "reproduce_table1",

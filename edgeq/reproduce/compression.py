@@ -8,87 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgeq.compress import Method, method_from_option
 from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.progress import Progress
-from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
+from edgeq.recipe import DataRecipe, Recipe, TrainRecipe
+from edgeq.reproduce.compression_rows import ENTRIES, PLAIN, Entry
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
-from edgeq.reproduce.few_bits import ROWS, few_bit_runs
 from edgeq.reproduce.seeds import accuracy, figures
 from edgeq.sweep import Run, Sweep, run_sweep
 
-__all__ = ["ENTRIES", "Entry", "compare_compression", "compression_runs"]
+__all__ = ["compare_compression", "compression_runs"]
 
-RATE: Final = 0.01
 TARGETS: Final = ("cortex-a7", "cortex-a75")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of the table: what is done to the trained network.
-
-    Attributes:
-        name: of its runs.
-        compress: methods in order, as ``--compress`` has them; epochs are dealt out evenly over their rounds.
-        paper: the figure of the method's own paper for a network of this kind, where it has one.
-    """
-
-    name: str
-    compress: tuple[str, ...] = ()
-    paper: str = ""
-
-    def methods(self, epochs: int) -> tuple[Method, ...]:
-        """Its methods with their shares of the epochs, the remainder to the last one."""
-        found = [method_from_option(text) for text in self.compress]
-        left, tuned = epochs, list[Method]()
-        for index, method in enumerate(found):
-            share = max(1, left // sum(later.rounds for later in found[index:]))
-            left -= share * method.rounds
-            tuned.append(dataclasses.replace(method, epochs=share, learning_rate=RATE))
-        return tuple(tuned)
-
-
-PLAIN: Final = "plain-8bit"
-PAPERS: Final = {
-    "few-binary-connect-1bit": "CIFAR-10, VGG-like: 90.10 % (float 89.36 %)",
-    "few-binary-connect-stochastic-1bit": "CIFAR-10, VGG-like: 91.73 % (float 89.36 %)",
-    "few-bwn-8-bit-ends-1bit": "ImageNet, ResNet-18: 60.8 % (float 69.3 %)",
-    "few-bnn-layers-read-signs-1bit": "CIFAR-10, VGG-like: 89.85 %",
-    "few-xnor-net-layers-read-signs-8-bit-ends-1bit": "ImageNet, ResNet-18: 51.2 % (float 69.3 %)",
-    "few-dorefa-layers-read-2-bits-8-bit-ends-1bit": "ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)",
-    "few-twn-2bit": "CIFAR-10, VGG-7: 92.56 % (float 92.88 %)",
-    "few-ttq-8-bit-ends-2bit": "CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)",
-}
-ENTRIES: Final = (
-    Entry(PLAIN),
-    Entry("prune-50", ("prune-magnitude,sparsity=0.5",)),
-    Entry("prune-80", ("prune-magnitude,sparsity=0.8",)),
-    Entry("prune-90-in-4", ("prune-magnitude,sparsity=0.9,steps=4",)),
-    Entry("prune-2-of-4", ("prune-balanced,keep=2,of=4",)),
-    Entry("channels-magnitude", ("prune-channels,macs=0.5,multiple=8",)),
-    Entry("channels-activation", ("prune-channels,criterion=activation,macs=0.5,multiple=8",)),
-    Entry("channels-fisher", ("prune-channels,criterion=fisher,macs=0.5,multiple=8",)),
-    Entry("share-16", ("share-weights,bits=4",)),
-    Entry("prune-80-share-16", ("prune-magnitude,sparsity=0.8", "share-weights,bits=4")),
-    Entry("symmetric", ("symmetric,form=average",), paper="CIFAR-10, WRN-16-1-bottleneck: 91.17 % (float 91.51 %)"),
-    Entry("symmetric-triangular", ("symmetric,form=triangular",), paper="the same: 91.16 %"),
-    Entry("low-rank", ("low-rank,macs=0.6",)),
-    Entry("spatial-separable", ("spatial-separable,macs=0.5",)),
-    Entry("depthwise-separable", ("depthwise-separable,multiplier=1",)),
-    *(Entry(row.key, paper=PAPERS.get(row.key, "")) for row in ROWS),
-)
 
 
 def compression_runs(
     recipe: Recipe, epochs: int, retraining_epochs: int, seeds: Sequence[int], entries: Sequence[Entry] = ENTRIES
 ) -> list[Run]:
-    """For each seed the network without a grid, named as in the other comparisons, and what starts from it.
-
-    Rows of one and two bits are the runs of ``edgeq reproduce few-bits``.
+    """For each seed the network without a grid, named as in the comparison of methods, and what starts from it.
 
     Args:
         recipe: network, data, and how the network without a grid is trained.
@@ -100,31 +39,14 @@ def compression_runs(
     runs = []
     for seed in seeds:
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
-        start = dataclasses.replace(base, train=dataclasses.replace(recipe.train, epochs=epochs))
-        runs.append(Run(f"float-seed{seed}", start, whole=True))
-        tuned = {run.name: run for run in few_bit_runs(recipe, epochs, retraining_epochs, [seed])}
+        train = dataclasses.replace(recipe.train, epochs=epochs)
+        start = Run(f"float-seed{seed}", dataclasses.replace(base, train=train), whole=True)
+        runs.append(start)
+        after = dataclasses.replace(recipe.train, init=f"{start.name}/checkpoint.safetensors")
         for entry in entries:
-            if (few := tuned.get(f"{entry.name}-seed{seed}")) is not None:
-                runs.append(few)
-                continue
-            made = _recipe_of(
-                entry, dataclasses.replace(base, method="periodic"), retraining_epochs, f"float-seed{seed}"
-            )
-            runs.append(Run(f"{entry.name}-seed{seed}", made, whole=True, after=f"float-seed{seed}"))
+            made = entry.made(dataclasses.replace(base, train=after), retraining_epochs)
+            runs.append(Run(f"{entry.name}-seed{seed}", made, whole=True, after=start.name))
     return runs
-
-
-def _recipe_of(entry: Entry, base: Recipe, epochs: int, start: str) -> Recipe:
-    methods = entry.methods(epochs)
-    train = dataclasses.replace(
-        base.train,
-        epochs=0 if methods else epochs,
-        learning_rate=RATE,
-        rate_schedule="cosine",
-        init=f"{start}/checkpoint.safetensors" if methods else "",  # the sweep says where that is
-    )
-    pull = RegularizerRecipe(form="decoupled", pull=1.0)
-    return dataclasses.replace(base, train=train, regularizer=pull, compress=methods)
 
 
 def compare_compression(
@@ -217,13 +139,14 @@ def _row(entry: Entry, sweep: Sweep, out: Path, seeds: tuple[int, ...], counted:
     accuracies = figures(sweep, entry.name, seeds, accuracy("tflite"))
     name = f"{entry.name}-seed{seeds[0]}"
     if name not in sweep.manifests:
-        return CompressionRow(entry.name, entry.compress, accuracies, paper=entry.paper)
+        return CompressionRow(entry.name, entry.compress, entry.bits, accuracies, paper=entry.paper)
     path = out / name / "model.tflite"
     content = path.read_bytes()
     layers = sweep.manifests[name]["layers"]
     return CompressionRow(
         entry.name,
         entry.compress,
+        entry.bits,
         accuracies,
         weights=sum(_product(layer["shape"]) for layer in layers),
         macs=inspect_file(path).macs,

@@ -29,6 +29,7 @@ class CompressionRow:
     Attributes:
         name: of its runs.
         compress: its methods, as ``--compress`` has them; empty where it is a method of training or the plain build.
+        bits: of a weight.
         tflite: accuracy through the file, in percent, a seed each; NaN where a run failed.
         weights: how many there are in the file.
         macs: multiply-adds of one inference.
@@ -39,6 +40,7 @@ class CompressionRow:
 
     name: str
     compress: tuple[str, ...]
+    bits: int
     tflite: tuple[float, ...]
     weights: int = 0
     macs: int = 0
@@ -73,17 +75,28 @@ class CompressionTable(Result):
         return mean(row.tflite) - mean(self.rows[0].tflite)
 
     def summary(self) -> Summary:
-        columns = ["", "TFLite, %", "- plain", "weights", "MACs", "TFLite, bytes", "packed", "A7 instr.", "A75 instr."]
+        columns = [
+            "",
+            "bits",
+            "TFLite, %",
+            "- plain",
+            "weights",
+            "MACs",
+            "TFLite, bytes",
+            "packed",
+            "A7 instr.",
+            "A75 instr.",
+        ]
         columns.append("its paper")
         tuned, seeds = self.retraining_epochs, len(self.seeds)
         trained = f"float {mean_text(self.float_accuracy)} %"
         title = f"{self.epochs} epochs ({trained}), then {tuned} for each row; mean of {seeds} seed(s)"
         failed = [f"failed  {name}: {line}" for name, line in self.failures.items()]
-        return (table(title, columns, [self._cells(row) for row in self.rows], right=set(range(1, 9))), *failed)
+        return (table(title, columns, [self._cells(row) for row in self.rows], right=set(range(1, 10))), *failed)
 
     def _cells(self, row: CompressionRow) -> list[str]:
         first = self.rows[0]
-        cells = [row.name, mean_text(row.tflite), points_text(self.to_plain(row))]
+        cells = [row.name, str(row.bits), mean_text(row.tflite), points_text(self.to_plain(row))]
         pairs = [(row.weights, first.weights), (row.macs, first.macs), (row.tflite_bytes, first.tflite_bytes)]
         pairs += [(row.packed_bytes, first.packed_bytes), *zip(row.instructions, first.instructions, strict=True)]
         return [*cells, *(_with_ratio(value, plain, row is first) for value, plain in pairs), row.paper]

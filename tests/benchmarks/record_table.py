@@ -26,10 +26,9 @@ METHOD_COLUMNS = (
 )
 STORAGE_COLUMNS = ("bits", "weights in the TFLite file", "TFLite", "ONNX", "latency", "ratio")
 COMPRESSION_COLUMNS = (
-    *("", "TFLite", "to plain", "weights", "MACs", ".tflite, B", "packed, B"),
+    *("", "bits", "TFLite", "to plain", "weights", "MACs", ".tflite, B", "packed, B"),
     *("instructions, A7", "instructions, A75", "its own paper"),
 )
-FEW_BITS_COLUMNS = ("method", "bits", "PyTorch", "TFLite", "distance", "bytes")
 TABLE2_COLUMNS = ("amplitude is", "bits", "amplitude", "paper", "here", "before the snap", "distance")
 
 
@@ -75,18 +74,6 @@ def methods(table: dict[str, Any]) -> list[str]:
     ]
 
 
-def few_bits(table: dict[str, Any]) -> list[str]:
-    """One and two bits by every method."""
-    rows = []
-    for row in table["rows"]:
-        forms = {"tflite": "{:.2f} %", "distance": "{:.4f}", "tflite_bytes": "{:,.0f} B"}
-        shown = [_mean(row[key], form) if row["bits"] < 32 else "" for key, form in forms.items()]
-        rows.append([row["method"], "" if row["bits"] == 32 else row["bits"], _mean(row["before"], "{:.2f} %"), *shown])
-    epochs = f"{table['epochs']} epochs without a grid, then {table['fine_tuning_epochs']} for each other row"
-    failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
-    return [f"{_origin(table)} {epochs}.", "", markdown(FEW_BITS_COLUMNS, rows), *(["", *failed] if failed else [])]
-
-
 def table2(table: dict[str, Any]) -> list[str]:
     """The paper's Table 2, and whether it has the paper's shape."""
     rows = []
@@ -112,7 +99,7 @@ def compression(table: dict[str, Any]) -> list[str]:
         pairs += [(count, first["instructions"][target]) for target, count in row["instructions"].items()]
         far = "" if row["to_plain"] is None else f"{row['to_plain']:+.2f}"
         cells = [_share(value, plain, row is first) for value, plain in pairs]
-        rows.append([row["name"], _mean(row["tflite"], "{:.2f} %"), far, *cells, row["paper"]])
+        rows.append([row["name"], row["bits"], _mean(row["tflite"], "{:.2f} %"), far, *cells, row["paper"]])
     epochs = f"{table['epochs']} epochs without a grid ({_mean(table['float_accuracy'], '{:.2f} %')}), then"
     failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
     return [
@@ -123,10 +110,8 @@ def compression(table: dict[str, Any]) -> list[str]:
 
 PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "compression": compression,
+    "compression-lenet5": compression,
     "methods": methods,
-    "few-bits": few_bits,
-    "few-bits-lenet5": few_bits,
-    "few-bits-resnet20": few_bits,
     "table2": table2,
 }
 

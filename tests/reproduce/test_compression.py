@@ -10,8 +10,9 @@ import pytest
 
 from edgeq.compress import METHODS
 from edgeq.errors import RecipeError
-from edgeq.recipe import Recipe, load_recipe, recipe_to_toml
-from edgeq.reproduce.compression import ENTRIES, PAPERS, PLAIN, compare_compression, compression_runs
+from edgeq.recipe import Recipe, TrainRecipe, load_recipe, recipe_to_toml
+from edgeq.reproduce.compression import compare_compression, compression_runs
+from edgeq.reproduce.compression_rows import ENTRIES, PLAIN
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.rounding.table import METHODS as ROUNDING
 
@@ -20,7 +21,7 @@ EPOCHS = 8
 
 def test_every_run_has_the_same_epochs_from_its_seeds_network(tmp_path: Path) -> None:
     runs = compression_runs(Recipe(), 100, EPOCHS, (0, 3))
-    assert len(runs) == 2 * (1 + len(ENTRIES))
+    assert len({run.name for run in runs}) == len(runs) == 2 * (1 + len(ENTRIES))
     for run in (run for run in runs if run.after):
         assert run.after == f"float-seed{run.recipe.seed}"
         trained = sum(method.epochs * method.rounds for method in run.recipe.compress)
@@ -33,8 +34,18 @@ def test_every_method_that_needs_no_network_of_its_own_has_a_row() -> None:
     compressing = {text.partition(",")[0] for entry in ENTRIES for text in entry.compress}
     assert compressing == METHODS.keys() - {"fold-dirac", "fold-batch-norm"}
     methods = {run.recipe.method for run in compression_runs(Recipe(), 100, EPOCHS, (0,))}
-    assert methods >= ROUNDING.keys() - {"straight-through"}
-    assert sum(bool(entry.paper) for entry in ENTRIES) >= len(PAPERS)
+    assert methods == {"post-training", "periodic", *ROUNDING}
+
+
+def test_each_row_is_of_the_bits_that_its_weights_have() -> None:
+    rows = {entry.name: entry for entry in ENTRIES}
+    base = Recipe(train=TrainRecipe(init="float.safetensors"))
+    for entry in ENTRIES:
+        recipe = entry.made(base, EPOCHS)
+        few = 2 if recipe.regularizer.function == "sine" else 1
+        assert entry.bits == (few if recipe.method in ROUNDING or recipe.bits < 8 else 8), entry.name
+    assert rows["periodic-cosine"].made(base, 1).grid == rows["bwn"].made(base, 1).grid
+    assert rows["binary-connect-stochastic"].made(base, 1).rounding.stochastic
 
 
 def test_the_networks_without_a_grid_are_those_of_the_comparison_of_methods() -> None:
@@ -70,9 +81,9 @@ def test_an_unknown_row_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_table_says_shares_and_failures() -> None:
-    plain = CompressionRow(PLAIN, (), (90.0, 91.0), 1000, 5000, 2000, 1500, Instructions(10, 20))
-    half = CompressionRow("half", ("x",), (89.0, 89.5), 500, 2500, 1000, 800, Instructions(6, 12), "its paper: 1 %")
-    lost = CompressionRow("lost", ("y",), (math.nan, 88.0))
+    plain = CompressionRow(PLAIN, (), 8, (90.0, 91.0), 1000, 5000, 2000, 1500, Instructions(10, 20))
+    half = CompressionRow("half", ("x",), 2, (89.0, 89.5), 500, 2500, 1000, 800, Instructions(6, 12), "its paper: 1 %")
+    lost = CompressionRow("lost", ("y",), 8, (math.nan, 88.0))
     table = CompressionTable(100, 8, (0, 1), (91.0, 92.0), (plain, half, lost), {"lost-seed0": "no memory"})
     text = str(table)
     assert "-1.25" in text

@@ -11,8 +11,7 @@ from docs_pages import ROOT
 from test_methods import sweep
 from test_table2 import papers_sweep
 
-from edgeq.reproduce.comparison import ComparisonRow, StorageRow
-from edgeq.reproduce.few_bits import FewBits
+from edgeq.reproduce.comparison import StorageRow
 from edgeq.reproduce.methods import make_comparison
 from edgeq.reproduce.table2 import make_table2
 
@@ -58,17 +57,7 @@ def test_table_2_has_the_papers_figures_beside(record: Any) -> None:
     assert "- dynamic beats fixed: no" in lines
 
 
-def test_few_bits_have_a_row_a_method(record: Any) -> None:
-    row = ("bwn, 8-bit ends", 1, (90.0, 91.0), (90.0, 91.0), (89.0, 91.0), (0.0, 0.0), (5000, 7000))
-    found = FewBits(10, 4, (0, 1), (ComparisonRow(*row),), {"twn-2bit-seed0": "no memory"})
-    lines = record.few_bits(HEAD | json.loads(json.dumps(found.to_dict(), allow_nan=False)))
-    assert ["bwn, 8-bit ends", "1", "90.50 %", "90.00 %", "0.0000", "6,000 B"] in rows(lines)
-    assert lines[-1] == "- twn-2bit-seed0 failed: no memory"
-
-
-@pytest.mark.parametrize(
-    "name", ["methods", "few-bits", "few-bits-lenet5", "few-bits-resnet20", "table2", "compression"]
-)
+@pytest.mark.parametrize("name", ["methods", "table2", "compression", "compression-lenet5"])
 def test_the_page_is_what_the_kept_table_gives(name: str, record: Any) -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     written = page.split(f"<!-- {name}: begin -->\n")[1].split(f"<!-- {name}: end -->")[0]

@@ -1,0 +1,106 @@
+"""The rows of ``edgeq reproduce compression``: what is done to a trained network, one each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgeq.compress import Method, method_from_option
+from edgeq.recipe import Recipe, RegularizerRecipe, RoundingRecipe
+from edgeq.rounding.table import METHODS
+
+__all__ = ["ENTRIES", "PLAIN", "Entry"]
+
+RATE: Final = 0.01
+PULLED: Final = {"method": "periodic", "regularizer": RegularizerRecipe(form="decoupled", pull=1.0)}
+SGD: Final = {"optimizer": "sgd", "learning_rate": RATE}
+ADAM: Final = {"optimizer": "adamw", "learning_rate": 0.003}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the table.
+
+    Attributes:
+        name: of its runs.
+        compress: methods in order, as ``--compress`` has them; epochs are dealt out evenly over their rounds.
+        bits: of a weight.
+        recipe: keys of the recipe that it has besides.
+        train: keys of its ``[train]``: the optimizer that suits the method.
+        paper: the figure of the method's own paper for a network of this kind, where it has one.
+    """
+
+    name: str
+    compress: tuple[str, ...] = ()
+    bits: int = 8
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=lambda: PULLED)
+    train: Mapping[str, Any] = dataclasses.field(default_factory=lambda: SGD)
+    paper: str = ""
+
+    def made(self, base: Recipe, epochs: int) -> Recipe:
+        """Its recipe for so many epochs, its methods' among them; the base has the network's place, ``train.init``."""
+        methods = self._methods(epochs)
+        left = 0 if methods else epochs
+        train = dataclasses.replace(base.train, epochs=left, rate_schedule="cosine", **self.train)
+        return dataclasses.replace(base, train=train, compress=methods, **self.recipe)
+
+    def _methods(self, epochs: int) -> tuple[Method, ...]:
+        """Its methods with their shares of the epochs, the remainder to the last one."""
+        found = [method_from_option(text) for text in self.compress]
+        left, tuned = epochs, list[Method]()
+        for index, method in enumerate(found):
+            share = max(1, left // sum(later.rounds for later in found[index:]))
+            left -= share * method.rounds
+            tuned.append(dataclasses.replace(method, epochs=share, learning_rate=RATE))
+        return tuple(tuned)
+
+
+def _periodic(bits: int, ends: int) -> Entry:
+    """The term at one bit (cosine) or two (sine), with the first and last layer as all others or at ``ends`` bits."""
+    function = "cosine" if bits == 1 else "sine"
+    term = RegularizerRecipe(function=function, form="latent", pull=1.0)  # type: ignore[arg-type]
+    recipe = {"method": "periodic", "bits": bits, "regularizer": term, "rounding": RoundingRecipe(ends=ends)}
+    return Entry(f"periodic-{function}-ends" if ends else f"periodic-{function}", bits=bits, recipe=recipe)
+
+
+def _published(name: str, paper: str, **rounding: Any) -> Entry:
+    """A method of one or two bits (three values) as its paper has it."""
+    bits = 2 if METHODS[name].function == "sine" else 1
+    recipe = {"method": name, "bits": METHODS[name].bits[0], "rounding": RoundingRecipe(**rounding)}
+    label = "-".join([name, *rounding])
+    return Entry(label, bits=bits, recipe=recipe, train=ADAM, paper=paper)
+
+
+PLAIN: Final = "plain-8bit"
+SYMMETRIC: Final = "CIFAR-10, WRN-16-1-bottleneck: {} % (float 91.51 %)"
+ENTRIES: Final = (
+    Entry(PLAIN),
+    Entry("prune-50", ("prune-magnitude,sparsity=0.5",)),
+    Entry("prune-80", ("prune-magnitude,sparsity=0.8",)),
+    Entry("prune-90-in-4", ("prune-magnitude,sparsity=0.9,steps=4",)),
+    Entry("prune-2-of-4", ("prune-balanced,keep=2,of=4",)),
+    Entry("channels-magnitude", ("prune-channels,macs=0.5,multiple=8",)),
+    Entry("channels-activation", ("prune-channels,criterion=activation,macs=0.5,multiple=8",)),
+    Entry("channels-fisher", ("prune-channels,criterion=fisher,macs=0.5,multiple=8",)),
+    Entry("share-16", ("share-weights,bits=4",)),
+    Entry("prune-80-share-16", ("prune-magnitude,sparsity=0.8", "share-weights,bits=4")),
+    Entry("symmetric", ("symmetric,form=average",), paper=SYMMETRIC.format("91.17")),
+    Entry("symmetric-triangular", ("symmetric,form=triangular",), paper=SYMMETRIC.format("91.16")),
+    Entry("low-rank", ("low-rank,macs=0.6",)),
+    Entry("spatial-separable", ("spatial-separable,macs=0.5",)),
+    Entry("depthwise-separable", ("depthwise-separable,multiplier=1",)),
+    _periodic(1, 0),
+    _periodic(1, 8),
+    _published("binary-connect", "CIFAR-10, VGG-like: 90.10 % (float 89.36 %)"),
+    _published("binary-connect", "CIFAR-10, VGG-like: 91.73 % (float 89.36 %)", stochastic=True),
+    _published("bnn", "CIFAR-10, VGG-like: 89.85 %"),
+    _published("bwn", "ImageNet, ResNet-18: 60.8 % (float 69.3 %)"),
+    _published("xnor-net", "ImageNet, ResNet-18: 51.2 % (float 69.3 %)"),
+    _published("dorefa", "ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)"),
+    _periodic(2, 0),
+    _periodic(2, 8),
+    _published("twn", "CIFAR-10, VGG-7: 92.56 % (float 92.88 %)"),
+    _published("ttq", "CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)"),
+)
