@@ -13,9 +13,7 @@ from edgeq.rounding.table import METHODS
 
 __all__ = ["ENTRIES", "PLAIN", "Entry"]
 
-RATE: Final = 0.01
 PULLED: Final = {"method": "periodic", "regularizer": RegularizerRecipe(form="decoupled", pull=1.0)}
-SGD: Final = {"optimizer": "sgd", "learning_rate": RATE}
 ADAM: Final = {"optimizer": "adamw", "learning_rate": 0.003}
 
 
@@ -28,7 +26,7 @@ class Entry:
         compress: methods in order, as ``--compress`` has them; epochs are dealt out evenly over their rounds.
         bits: of a weight.
         recipe: keys of the recipe that it has besides.
-        train: keys of its ``[train]``: the optimizer that suits the method.
+        train: keys of its ``[train]``, where the defaults for a trained network do not suit the method.
         paper: the figure of the method's own paper for a network of this kind, where it has one.
     """
 
@@ -36,7 +34,7 @@ class Entry:
     compress: tuple[str, ...] = ()
     bits: int = 8
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=lambda: PULLED)
-    train: Mapping[str, Any] = dataclasses.field(default_factory=lambda: SGD)
+    train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paper: str = ""
 
     def made(self, base: Recipe, epochs: int) -> Recipe:
@@ -53,7 +51,7 @@ class Entry:
         for index, method in enumerate(found):
             share = max(1, left // sum(later.rounds for later in found[index:]))
             left -= share * method.rounds
-            tuned.append(dataclasses.replace(method, epochs=share, learning_rate=RATE))
+            tuned.append(dataclasses.replace(method, epochs=share))
         return tuple(tuned)
 
 
