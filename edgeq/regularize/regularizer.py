@@ -168,7 +168,7 @@ class PeriodicRegularizer:
         learn(self._weights, self.frequency, 1 - self._function.offset / self.frequency, rate)
 
     @torch.no_grad()
-    def place(self, eta: float) -> RegularizerLog:
+    def place(self, eta: float, *, clip: bool = True) -> RegularizerLog:
         """Let the network compute with pulled weights and keep those beneath, to which :meth:`take_back` returns.
 
         ::
@@ -179,10 +179,11 @@ class PeriodicRegularizer:
             regularizer.place(eta)
 
         Gradients at the pulled weights add up in those beneath, which can so move from one point to another however
-        strong the pull is. With a held scale those beneath are brought back to it, too.
+        strong the pull is.
 
         Args:
             eta: of each of four pulls, 0 to 1; at 1 weights are put on their points, where more pulls would lead.
+            clip: bring those beneath back to a held scale, too. One that is learned may come back to them instead.
 
         Returns:
             The weights beneath.
@@ -191,9 +192,12 @@ class PeriodicRegularizer:
             RecipeError: eta is not 0 to 1.
         """
         _check_eta(eta)
-        log = self.pull(0.0)
+        if clip:
+            self.clip()
+        log = self.measure()
         for weight in self._weights:
             weight.beneath = weight.parameter.detach().clone()
+        self.clip()
         if eta >= 1:
             self._pass(self._put_on_points)
         for _ in range(PULLS if eta < 1 else 0):

@@ -56,9 +56,9 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
     """One step of gradient descent on every held c; weights on the grid go with it.
 
     A weight on its point is ``w = c k / f``, so ``dw/dc = w / c``. One that is a rounded copy of ``u`` beneath it is
-    ``u`` plus a rounding error that grows with c: ``dw/dc = (w - u) / c``, but at the end of the range ``w / c``. The
-    step ``c / f`` is what moves by the rate, and its gradient is scaled so that it moves by as large a part of itself
-    as weights do.
+    ``u`` plus a rounding error that grows with c: ``dw/dc = (w - u) / c``, but beyond the end of the range ``w / c``,
+    and there ``dw/du = 0``: such a ``u`` gets no gradient. The step ``c / f`` is what moves by the rate, and its
+    gradient is scaled so that it moves by as large a part of itself as weights do.
 
     Args:
         weights: with their gradients, before the optimizer's step.
@@ -66,7 +66,7 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
         share: of c, where the outermost point is.
         rate: the learning rate, divided by 1 - momentum.
 
-    Source of the scaling: Esser et al. 2020, "Learned Step Size Quantization", section 2.2.
+    Source of the gradients and the scaling: Esser et al. 2020, "Learned Step Size Quantization", eq. 3, section 2.2.
     """
     for weight in weights:
         c, parameter = weight.held, weight.parameter
@@ -74,8 +74,11 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
             continue
         moved: Tensor = parameter.detach()
         if weight.beneath is not None:
-            moved = torch.where(weight.beneath.abs() < c * share, moved - weight.beneath, moved)
+            within = weight.beneath.abs() <= c * share
+            moved = torch.where(within, moved - weight.beneath, moved)
         slope = weight.total(parameter.grad * moved)
+        if weight.beneath is not None:
+            parameter.grad.mul_(within)
         count = parameter.numel() / max(1, c.numel())
         alive = c >= torch.finfo(torch.float32).tiny
         step = torch.where(alive, c / frequency, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from edgeq.errors import ModelError, RecipeError
 from edgeq.grid import Function
 from edgeq.regularize import PeriodicRegularizer
+from edgeq.regularizer_recipe import RegularizerRecipe
 
 LAYER = 24
 
@@ -23,6 +25,28 @@ def layer(seed: int = 0) -> nn.Sequential:
 
 def upstream() -> torch.Tensor:
     return torch.randn(4, 6, generator=torch.Generator().manual_seed(9))
+
+
+FEW = [("sine", 2), ("sine", 3), ("sine", 4), ("cosine", 1), ("cosine", 2), ("cosine", 3), ("cosine", 4)]
+
+
+@pytest.mark.parametrize(("function", "bits"), FEW)
+def test_a_clip_that_is_left_out_rounds_weights_with_long_tails_about_as_well_as_any(
+    function: Function, bits: int
+) -> None:
+    def error(clip: float | None) -> float:
+        model = nn.Sequential(nn.Linear(64, 64))
+        weight = model.get_parameter("0.weight")
+        weight.data = torch.from_numpy(np.random.default_rng(0).standard_t(6, (64, 64)))
+        before = weight.detach().clone()
+        regularizer = PeriodicRegularizer(model, function=function, bits=bits)
+        regularizer.hold_scale(clip)
+        regularizer.place(1.0)
+        return float((weight.detach() - before).square().mean())
+
+    found = error(RegularizerRecipe(function=function).clip_for(bits))
+    assert found < 0.7 * error(None)
+    assert found < 1.25 * min(error(tenths / 10) for tenths in range(10, 80, 2))
 
 
 @pytest.mark.parametrize("bits", [2, 4])
@@ -46,7 +70,7 @@ def test_a_scale_goes_down_the_gradient_and_takes_the_weights_on_the_grid_along(
     torch.testing.assert_close(weight.detach(), wanted * codes / frequency, rtol=1e-4, atol=1e-5)
 
 
-def test_the_scale_of_a_latent_weight_has_the_gradient_of_lsq() -> None:
+def test_a_latent_weight_and_its_scale_have_the_gradients_of_lsq() -> None:
     from edgeq.grid import Grid
     from edgeq.rounding.learned_step import LearnedStep
 
@@ -54,20 +78,42 @@ def test_the_scale_of_a_latent_weight_has_the_gradient_of_lsq() -> None:
     weight = model.get_parameter("0.weight")
     regularizer = PeriodicRegularizer(model, bits=3)
     regularizer.hold_scale(1.2)
-    regularizer.place(1.0)
-    beneath = regularizer.weights_beneath["0"].clone()
+    weight.data *= 1.5  # as the optimizer may
+    regularizer.place(1.0, clip=False)
+    beneath = regularizer.weights_beneath["0"].clone().requires_grad_()
     c = regularizer.held_scales["0"].clone()
+    beyond = beneath.abs() > c
+    assert 0 < int(beyond.sum()) < LAYER
     rounding = LearnedStep(beneath, Grid(3), per_channel=False)
     with torch.no_grad():
-        rounding.step.fill_(float(c) / 3 * (1 - 1e-6))  # what was brought back to c counts as outside
-    torch.testing.assert_close(rounding(beneath).detach(), weight.detach(), rtol=1e-4, atol=1e-5)
-    rounding(beneath).backward(upstream())
+        rounding.step.fill_(float(c) / 3)
+    rounded = rounding(beneath)
+    torch.testing.assert_close(rounded.detach(), weight.detach(), rtol=1e-4, atol=1e-5)
+    rounded.backward(upstream())
     assert rounding.step.grad is not None
+    assert beneath.grad is not None
     weight.grad = upstream()
     regularizer.learn_scale(1e-3)
     wanted = c / 3 - 1e-3 * rounding.step.grad[0]
     torch.testing.assert_close(regularizer.held_scales["0"] / 3, wanted, rtol=1e-4, atol=0)
+    torch.testing.assert_close(weight.grad, beneath.grad)
     assert torch.equal(regularizer.weights_beneath["0"], beneath)
+
+
+def test_weights_beyond_a_learned_scale_wait_for_it_and_those_beyond_a_held_one_come_back() -> None:
+    model = layer()
+    weight = model.get_parameter("0.weight")
+    regularizer = PeriodicRegularizer(model, bits=2)
+    regularizer.hold_scale(2.0)
+    weight.data *= 3
+    before = weight.detach().clone()
+    regularizer.place(1.0, clip=False)
+    assert float(weight.detach().abs().max()) == pytest.approx(float(regularizer.held_scales["0"]))
+    regularizer.take_back()
+    assert torch.equal(weight, before)
+    regularizer.place(1.0)
+    regularizer.take_back()
+    assert float(weight.detach().abs().max()) == pytest.approx(float(regularizer.held_scales["0"]))
 
 
 @pytest.mark.parametrize("function", ["sine", "cosine", "hat"])
