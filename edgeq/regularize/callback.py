@@ -138,10 +138,8 @@ class PeriodicRegularizerCallback(Callback):
             self._hold()
         self.eta = self._etas.at(done)
         if self.eta:
-            if self._recipe.form == "latent":
-                self.last = self.regularizer.place(self.eta, clip=self._recipe.scale_update != "learned")
-            else:
-                self.last = self.regularizer.pull(self.eta)
+            move = self.regularizer.place if self._recipe.form == "latent" else self.regularizer.pull
+            self.last = move(self.eta)
         self._log_now_and_then(trainer, step)
 
     def state_dict(self) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class PeriodicRegularizer:
         self.amplitude = amplitude
         self._function = FUNCTIONS[function]
         self._per_channel = scale == "channel"
+        self._learns = False
         self._weights = [weight for weight in find_weights(model) if weight.layer not in leave]
         if not self._weights:
             raise ModelError(
@@ -165,10 +166,11 @@ class PeriodicRegularizer:
         Args:
             rate: the optimizer's, with momentum m divided by 1 - m.
         """
+        self._learns = True
         learn(self._weights, self.frequency, 1 - self._function.offset / self.frequency, rate)
 
     @torch.no_grad()
-    def place(self, eta: float, *, clip: bool = True) -> RegularizerLog:
+    def place(self, eta: float) -> RegularizerLog:
         """Let the network compute with pulled weights and keep those beneath, to which :meth:`take_back` returns.
 
         ::
@@ -179,11 +181,11 @@ class PeriodicRegularizer:
             regularizer.place(eta)
 
         Gradients at the pulled weights add up in those beneath, which can so move from one point to another however
-        strong the pull is.
+        strong the pull is. Those beneath that are beyond a held scale are brought back to it; one that is learned may
+        come back to them instead.
 
         Args:
             eta: of each of four pulls, 0 to 1; at 1 weights are put on their points, where more pulls would lead.
-            clip: bring those beneath back to a held scale, too. One that is learned may come back to them instead.
 
         Returns:
             The weights beneath.
@@ -192,7 +194,7 @@ class PeriodicRegularizer:
             RecipeError: eta is not 0 to 1.
         """
         _check_eta(eta)
-        if clip:
+        if not self._learns:
             self.clip()
         log = self.measure()
         for weight in self._weights:
