@@ -114,6 +114,8 @@ def line_chart(
     y_values = _decades(min(known), max(known)) if logarithmic else nice_ticks(min(known), max(known))
     if min(known) >= 0:
         y_values = [v for v in y_values if v >= 0]
+    if unit == "%" and max(known) <= 100:
+        y_values = [v for v in y_values if v <= 100]
     y_span = (y_values[0], y_values[-1])
     x_span = (min(x), max(x)) if max(x) > min(x) else (min(x) - 0.5, max(x) + 0.5)
 

@@ -49,6 +49,15 @@ def test_a_curve_stays_in_its_frame_and_keeps_the_order_of_its_values(values: li
     assert len(series.points) <= charts.MOST_POINTS
 
 
+@given(st.lists(st.floats(0, 100, allow_subnormal=False), min_size=1))
+def test_an_axis_of_shares_ends_at_all_of_them(values: list[float]) -> None:
+    chart = charts.line_chart("accuracy", "%", list(range(len(values))), {"test": values})
+    assert chart is not None
+    check_places(chart.series[0].path)
+    assert len(chart.y_ticks) >= 2
+    assert all(0 <= float(tick.label) <= 100 for tick in chart.y_ticks)
+
+
 def check_places(path: str) -> list[tuple[float, float]]:
     """The corners of a path, which must be in the frame."""
     places = [(float(x), float(y)) for x, y in (corner.split() for corner in path.removeprefix("M").split("L"))]
