@@ -58,6 +58,10 @@ def _batch_norm(layer: nn.BatchNorm2d) -> Spec:
     return {"num_features": layer.num_features, "eps": layer.eps, "affine": layer.affine}
 
 
+def _sign(layer: SignAboutMean) -> Spec:
+    return {"channels": layer.channels, "images": layer.images, "scales": layer.scales}
+
+
 # By the name in a note: the class and what its constructor takes. Nothing else can come out of a file.
 LAYERS: dict[str, tuple[type[nn.Module], Callable[[Any], Spec]]] = {
     "Conv2d": (nn.Conv2d, _conv),
@@ -68,7 +72,7 @@ LAYERS: dict[str, tuple[type[nn.Module], Callable[[Any], Spec]]] = {
     "ReLU": (nn.ReLU, lambda layer: {}),
     "Identity": (nn.Identity, lambda layer: {}),
     "Repeat": (Repeat, lambda layer: {"times": layer.times}),
-    "SignAboutMean": (SignAboutMean, lambda layer: {"channels": layer.channels, "images": layer.images}),
+    "SignAboutMean": (SignAboutMean, _sign),
     "Levels": (Levels, lambda layer: {"bits": layer.bits}),
 }
 BEFORE_A_LAYER = (SignAboutMean, Levels)

@@ -67,7 +67,7 @@ def _published(name: str, paper: str, **rounding: Any) -> Entry:
     """A method of one or two bits (three values) as its paper has it."""
     bits = 2 if METHODS[name].function == "sine" else 1
     recipe = {"method": name, "bits": METHODS[name].bits[0], "rounding": RoundingRecipe(**rounding)}
-    label = "-".join([name, *rounding])
+    label = "-".join([name, *rounding]).replace("_", "-")
     return Entry(label, bits=bits, recipe=recipe, train=ADAM, paper=paper)
 
 
@@ -95,7 +95,7 @@ ENTRIES: Final = (
     _published("binary-connect", "CIFAR-10, VGG-like: 91.73 % (float 89.36 %)", stochastic=True),
     _published("bnn", "CIFAR-10, VGG-like: 89.85 %"),
     _published("bwn", "ImageNet, ResNet-18: 60.8 % (float 69.3 %)"),
-    _published("xnor-net", "ImageNet, ResNet-18: 51.2 % (float 69.3 %)"),
+    _published("xnor-net", "ImageNet, ResNet-18: 51.2 % (float 69.3 %)", input_scale=True),
     _published("dorefa", "ImageNet, AlexNet, 1-bit weights: 53.9 % (float 57.2 %)"),
     _periodic(2, 0),
     _periodic(2, 8),

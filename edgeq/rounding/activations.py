@@ -29,24 +29,39 @@ class SignAboutMean(nn.Module):
     Args:
         channels: of the input.
         images: the input is [N, C, H, W]; else its channels are last.
+        scales: the layer's outputs are multiplied by what the signs lose: K of section 3.2, the mean size of the
+            normalized input over all that the layer sees at a place.
 
     Source: Rastegari et al. 2016, section 3.2 and figure 3; Hubara et al. 2016, eq. 4.
     """
 
-    def __init__(self, channels: int, *, images: bool) -> None:
+    def __init__(self, channels: int, *, images: bool, scales: bool = False) -> None:
         super().__init__()
-        self.channels, self.images, self.rounds = channels, images, True
+        self.channels, self.images, self.scales, self.rounds = channels, images, scales, True
+        self._sizes: list[Tensor] = []  # from the layer's input to its output
         self.norm = (nn.BatchNorm2d if images else nn.BatchNorm1d)(channels, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.norm.training:
+        if self.norm.training or self.scales:
             rows = x if self.images else x.flatten(0, -2)
             normalized = self.norm(rows).reshape(x.shape)
+        if self.scales:
+            self._sizes.append(normalized.abs().mean(1 if self.images else -1, keepdim=True))
+        if self.norm.training:
             return passing(signs(normalized), normalized.clamp(-1, 1))
         mean = self.norm.running_mean
         assert mean is not None
         mean = mean.reshape(-1, 1, 1) if self.images else mean
         return torch.where(x >= mean, 1.0, -1.0) if self.rounds else (x - mean).clamp(-1, 1)
+
+    def scale(self, layer: Any, outputs: Tensor) -> Tensor:
+        """The outputs of its layer for the last input, times K where that is asked for."""
+        if not self.scales:
+            return outputs
+        size = self._sizes.pop()
+        if self.images:
+            size = nn.functional.avg_pool2d(size, layer.kernel_size, layer.stride, layer.padding)
+        return outputs * size
 
 
 class Levels(nn.Module):
@@ -107,6 +122,7 @@ def put_before(layer: nn.Module, activation: nn.Module) -> None:
     known = getattr(layer, "activation", None)
     if known is None:
         layer.register_forward_pre_hook(_read_activation)
+        layer.register_forward_hook(_scale_outputs)
     elif not isinstance(known, Levels | SignAboutMean):
         raise ValueError("a layer that has something of the name activation")
     layer.activation = activation.train(layer.training)
@@ -114,3 +130,7 @@ def put_before(layer: nn.Module, activation: nn.Module) -> None:
 
 def _read_activation(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return (layer.activation(inputs[0]), *inputs[1:])
+
+
+def _scale_outputs(layer: Any, inputs: tuple[Any, ...], outputs: Tensor) -> Tensor | None:
+    return layer.activation.scale(layer, outputs) if isinstance(layer.activation, SignAboutMean) else None

@@ -62,14 +62,34 @@ def attach_activations(model: nn.Module, recipe: Recipe, input_shape: tuple[int,
             where=f"--method {row.name}",
             remedy="set rounding.ends = 0, or take a deeper network",
         )
+    scales = recipe.rounding.input_scale
     for name, layer in chosen.items():
         images = isinstance(layer, nn.Conv2d)
         channels: Any = layer.in_channels if images else layer.in_features
-        activation = Levels(bits) if row.activations == "levels" else SignAboutMean(channels, images=images)
+        if scales and images:
+            _check_scalable(name, layer)
+        signs = SignAboutMean(channels, images=images, scales=scales)
+        activation = Levels(bits) if row.activations == "levels" else signs
         try:
             replace(model, f"{name}.activation", [activation])
         except ValueError as error:
             raise ModelError("cannot be rounded", where=f"layer {name}", got=error, remedy="rename it") from error
+
+
+def _check_scalable(name: str, layer: Any) -> None:
+    """Raise unless the mean over what a convolution sees is an average pool of one channel."""
+    padding = layer.padding
+    pools = not isinstance(padding, str) and all(
+        2 * pad <= k for pad, k in zip(padding, layer.kernel_size, strict=True)
+    )
+    if layer.groups > 1 or max(layer.dilation) > 1 or not pools:
+        raise ModelError(
+            "a mean over what this layer sees is no average pool",
+            where=f"layer {name}",
+            got=f"{layer.groups} groups, dilation {layer.dilation}, padding {padding}",
+            wanted="one group, dilation 1 and padding of half the kernel at most",
+            remedy="leave rounding.input_scale out",
+        )
 
 
 def put_rounding_on(model: nn.Module, recipe: Recipe) -> None:

@@ -24,6 +24,7 @@ class RoundingRecipe:
             method's paper does: 8 where it leaves them in float, else 0.
         activations: bits of what layers read; 0 leaves that at 8; left out, what the method's paper has.
         stochastic: ``binary-connect`` draws signs while it trains.
+        input_scale: ``xnor-net`` multiplies what a layer gives by K, the mean size of what it has seen there.
         threshold: below which a weight becomes 0: ``twn`` in means of ``|w|``, left out 0.7; ``ttq`` in ``max|w|``,
             left out 0.05.
         widths: of ``bit-progressive``: the numbers of bits, falling, each with an artifact of its own.
@@ -32,6 +33,7 @@ class RoundingRecipe:
     ends: int | None = None
     activations: int | None = None
     stochastic: bool = False
+    input_scale: bool = False
     threshold: float | None = None
     widths: tuple[int, ...] = ()
 
@@ -51,7 +53,8 @@ class RoundingRecipe:
         """
         row, beside = METHODS.get(method), f"beside method = {method}"
         options = row.options if row else ()
-        for key, value in (("stochastic", self.stochastic or None), ("threshold", self.threshold)):
+        switches = {"stochastic": self.stochastic or None, "input_scale": self.input_scale or None}
+        for key, value in {**switches, "threshold": self.threshold}.items():
             require(value is None or key in options, f"rounding.{key}", value, f"left out {beside}")
         if method == PROGRESSIVE:
             require(len(self.widths) > 1, "rounding.widths", list(self.widths), f"two widths or more {beside}")
@@ -65,6 +68,8 @@ class RoundingRecipe:
         require(bits in row.bits, "bits", bits, f"left out, or {_listed(row.bits)}, {beside}")
         fits = self.activations is None or self.activations in row.activation_bits
         require(fits, "rounding.activations", self.activations, f"{_listed(row.activation_bits)} {beside}")
+        reads = not self.input_scale or self.activations_for(method) > 0
+        require(reads, "rounding.activations", self.activations, "1 beside rounding.input_scale")
         wanted = f"a mode with integer weights {beside}"
         require(mode not in FLOAT_MODES, "quantize.mode", mode, wanted)
         if self.activations_for(method):

@@ -96,8 +96,8 @@ _ROWS: Final = (
         activations="sign",
         activation_bits=(1, 0),
         ends=8,
-        options=(),
-        shows="weights as bwn; layers read -1 and 1 only",
+        options=("input_scale",),
+        shows="weights as bwn; layers read -1 and 1 only; with `input_scale` their outputs have the paper's K",
         scale="channel",
     ),
     RoundingMethod(

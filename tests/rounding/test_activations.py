@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,9 +45,12 @@ def network() -> nn.Module:
     )
 
 
-def attached(method: str, bits: int | None = None, ends: int | None = None) -> tuple[nn.Module, Recipe]:
+def attached(
+    method: str, bits: int | None = None, ends: int | None = None, *, scaled: bool = False
+) -> tuple[nn.Module, Recipe]:
     model = network()
-    recipe = Recipe(method=method, rounding=RoundingRecipe(activations=bits, ends=ends))  # type: ignore[arg-type]
+    rounding = RoundingRecipe(activations=bits, ends=ends, input_scale=scaled)
+    recipe = Recipe(method=method, rounding=rounding)  # type: ignore[arg-type]
     attach_activations(model, recipe, SHAPE)
     return model, recipe
 
@@ -82,6 +86,34 @@ def test_gradients_of_signs_pass_within_one_deviation() -> None:
     torch.testing.assert_close(hard, soft)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_outputs_have_the_mean_size_of_what_the_layer_sees(training: bool) -> None:
+    model, _ = attached("xnor-net", ends=0, scaled=True)
+    filled(model).train(training)
+    for name, shape in (("3", (4, 5, 8, 8)), ("8", (4, 24))):
+        layer, x = model.get_submodule(name), torch.randn(shape)
+        normalized = layer.get_submodule("activation.norm")(x)
+        weight, stride, padding = layer.get_parameter("weight"), 2, 1
+        if name == "3":
+            seen = torch.ones(1, 5, 3, 3) / (5 * 9)
+            size = nn.functional.conv2d(normalized.abs(), seen, stride=stride, padding=padding)
+            plain = nn.functional.conv2d(normalized.sign(), weight, layer.get_parameter("bias"), stride, padding)
+        else:
+            size = normalized.abs().mean(1, keepdim=True)
+            plain = nn.functional.linear(normalized.sign(), weight, layer.get_parameter("bias"))
+        torch.testing.assert_close(layer(x), plain * size, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mean_that_is_no_pool_is_refused() -> None:
+    for odd in ({"groups": 5}, {"dilation": 2}, {"padding": 2, "kernel_size": 3}, {"padding": "same"}):
+        options: dict[str, Any] = {"kernel_size": 3, "padding": 1} | odd
+        model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 5, **options), nn.Flatten(), nn.LazyLinear(3))
+        model(torch.zeros(1, *SHAPE))
+        recipe = Recipe(method="xnor-net", rounding=RoundingRecipe(input_scale=True))
+        with pytest.raises(ModelError, match="layer 1"):
+            attach_activations(model, recipe, SHAPE)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 5, 8])
 def test_levels_are_those_of_the_paper(bits: int) -> None:
     x = torch.linspace(-1, 2, 997, requires_grad=True)
@@ -95,10 +127,10 @@ def test_levels_are_those_of_the_paper(bits: int) -> None:
     assert torch.equal(x.grad, ((x >= 0) & (x <= 1)).float())
 
 
-@pytest.mark.parametrize(("method", "bits"), [("bnn", 1), ("dorefa", 2)])
-def test_files_read_the_same_codes(method: str, bits: int) -> None:
+@pytest.mark.parametrize(("method", "bits", "scaled"), [("bnn", 1, False), ("dorefa", 2, False), ("xnor-net", 1, True)])
+def test_files_read_the_same_codes(method: str, bits: int, scaled: bool) -> None:
     """Each operation differs by one code at most between runtimes, and what layers read has no other codes."""
-    model, recipe = attached(method, bits, ends=0)
+    model, recipe = attached(method, bits, ends=0, scaled=scaled)
     exported = export_float(filled(model), [SHAPE], output_names=["logits"])
     check_export(exported, model)
     samples = np.random.default_rng(0).normal(0, 1, (64, *SHAPE)).astype(np.float32)
@@ -123,11 +155,12 @@ def test_files_read_the_same_codes(method: str, bits: int) -> None:
         else:
             assert set(real) <= {-1.0, 0.0, 1.0}  # 0 is padding
             assert {"GREATER_EQUAL", "SELECT_V2"} <= kinds
+            assert ("AVERAGE_POOL_2D" in kinds and "MUL" in kinds) or not scaled
 
 
 def test_the_network_comes_back_from_the_file_of_its_weights(tmp_path: Path) -> None:
-    for method in ("bnn", "dorefa"):
-        model = filled(attached(method)[0])
+    for method in ("bnn", "dorefa", "xnor-net"):
+        model = filled(attached(method, scaled=method == "xnor-net")[0])
         save_weights(model, tmp_path / "weights.safetensors")
         plain = network()
         load_weights(plain, tmp_path / "weights.safetensors")

@@ -173,6 +173,8 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         ({"method": "bwn", "bits": 2}, "bits"),
         ({"method": "bwn", "rounding": {"activations": 1}}, "rounding.activations"),
         ({"method": "bwn", "rounding": {"stochastic": True}}, "rounding.stochastic"),
+        ({"method": "bnn", "rounding": {"input_scale": True}}, "rounding.input_scale"),
+        ({"method": "xnor-net", "rounding": {"input_scale": True, "activations": 0}}, "rounding.activations"),
         ({"method": "bnn", "quantize": {"mode": "int16"}}, "quantize.mode"),
         ({"method": "twn", "quantize": {"mode": "float16"}}, "quantize.mode"),
         ({"method": "twn", "regularizer": {"stages": [8, 4]}}, "regularizer.stages"),
