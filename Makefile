@@ -108,7 +108,7 @@ cifar10: $(RUN_STAMP) ## train and verify a ResNet-20 on CIFAR-10 (an hour of on
 
 # Called again, these go on where they stopped: what is finished in out/ is not trained again.
 JOBS ?= 2
-TABLE2_EPOCHS ?= 6
+TABLE2_EPOCHS ?= 5
 
 cifar10-methods: $(RUN_STAMP) ## 8, 4 and 2 bits by every method on CIFAR-10 (hours), keep the tables in docs/results
 	mkdir -p out
@@ -118,11 +118,11 @@ cifar10-methods: $(RUN_STAMP) ## 8, 4 and 2 bits by every method on CIFAR-10 (ho
 
 cifar10-compression: $(RUN_STAMP) qemu-tools ## every compression method on CIFAR-10 (hours), keep the table in docs/results
 	mkdir -p out
-	$(BIN)/edgeq reproduce compression --data $(CIFAR10) --epochs 100 --retraining-epochs 8 --cutout 12 --jobs $(JOBS) \
+	$(BIN)/edgeq reproduce compression --data $(CIFAR10) --epochs 100 --retraining-epochs 4 --cutout 12 --jobs $(JOBS) \
 	    --seed 0 --seed 1 --out out/methods --json > out/compression.json
 	$(BIN)/python tests/benchmarks/record_table.py out/compression.json compression --command "make cifar10-compression"
 
-cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=6 a cell (hours), keep it in docs/results
+cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=5 a cell (hours), keep it in docs/results
 	mkdir -p out
 	$(BIN)/edgeq reproduce table2 --data $(CIFAR10) --epochs $(TABLE2_EPOCHS) --jobs $(JOBS) --seed 0 --seed 1 \
 	    --out out/table2 --json > out/table2.json
