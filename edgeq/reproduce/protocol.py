@@ -13,7 +13,8 @@ from edgeq.sweep import Run
 __all__ = ["BATCH_SIZE", "paper_runs"]
 
 BATCH_SIZE: Final = 256
-RAISES: Final = 10
+MOST_RAISES: Final = 10
+RISE: Final = 1024.0
 AS_TRAINED: Final = QuantizeRecipe(batch_norm_images=0)  # the paper rounds and changes nothing else
 
 
@@ -24,17 +25,18 @@ def paper_runs(
 
     Args:
         recipe: network, data, device and batches.
-        epochs: of each run; a dynamic amplitude doubles ten times in them, at equal intervals.
+        epochs: of each run. A dynamic amplitude rises 1024-fold in them, whatever their number, by ten raises at most.
         seeds: of the repetitions.
         cells: by name, the bits and the function, schedule and amplitude of the term.
     """
-    train, every = dataclasses.replace(recipe.train, epochs=epochs), math.ceil(epochs / (RAISES + 1))
+    train, every = dataclasses.replace(recipe.train, epochs=epochs), math.ceil(epochs / (MOST_RAISES + 1))
+    factor = RISE ** (1 / max(1, (epochs - 1) // every))
     runs = []
     for seed in seeds:
         base = dataclasses.replace(recipe, train=train, seed=seed, bits=8, quantize=AS_TRAINED)
         runs.append(Run(f"default-seed{seed}", dataclasses.replace(base, method="post-training")))
         for name, (bits, term) in cells.items():
-            regularizer = dataclasses.replace(term, form="loss", factor=2.0, every=every)
+            regularizer = dataclasses.replace(term, form="loss", factor=factor, every=every)
             cell = dataclasses.replace(base, bits=bits, method="periodic", regularizer=regularizer)
             runs.append(Run(f"{name}-seed{seed}", cell))
     return runs
