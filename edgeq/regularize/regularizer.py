@@ -199,7 +199,8 @@ class PeriodicRegularizer:
         log = self.measure()
         for weight in self._weights:
             weight.beneath = weight.parameter.detach().clone()
-        self.clip()
+        if self._learns:
+            self.clip()
         if eta >= 1:
             self._pass(self._put_on_points)
         for _ in range(PULLS if eta < 1 else 0):

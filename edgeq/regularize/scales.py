@@ -72,12 +72,11 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
         c, parameter = weight.held, weight.parameter
         if c is None or parameter.grad is None or not parameter.requires_grad:
             continue
-        moved: Tensor = parameter.detach()
-        if weight.beneath is not None:
+        if weight.beneath is None:
+            slope = weight.total(parameter.grad * parameter)
+        else:
             within = weight.beneath.abs() <= c * share
-            moved = torch.where(within, moved - weight.beneath, moved)
-        slope = weight.total(parameter.grad * moved)
-        if weight.beneath is not None:
+            slope = weight.total(parameter.grad * torch.where(within, parameter - weight.beneath, parameter))
             parameter.grad.mul_(within)
         count = parameter.numel() / max(1, c.numel())
         alive = c >= torch.finfo(torch.float32).tiny

@@ -75,19 +75,8 @@ class CompressionTable(Result):
         return mean(row.tflite) - mean(self.rows[0].tflite)
 
     def summary(self) -> Summary:
-        columns = [
-            "",
-            "bits",
-            "TFLite, %",
-            "- plain",
-            "weights",
-            "MACs",
-            "TFLite, bytes",
-            "packed",
-            "A7 instr.",
-            "A75 instr.",
-        ]
-        columns.append("its paper")
+        columns = ["", "bits", "TFLite, %", "- plain", "weights", "MACs", "TFLite, bytes", "packed"]
+        columns += ["A7 instr.", "A75 instr.", "its paper"]
         tuned, seeds = self.retraining_epochs, len(self.seeds)
         trained = f"float {mean_text(self.float_accuracy)} %"
         title = f"{self.epochs} epochs ({trained}), then {tuned} for each row; mean of {seeds} seed(s)"

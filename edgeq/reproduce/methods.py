@@ -22,7 +22,7 @@ from edgeq.reproduce.comparison import FLOAT_BITS, Comparison, ComparisonRow, St
 from edgeq.reproduce.seeds import accuracy, distance, figures
 from edgeq.sweep import Run, Sweep, run_sweep
 
-__all__ = ["compare_methods", "make_comparison", "make_row", "method_runs"]
+__all__ = ["compare_methods", "make_comparison", "method_runs"]
 
 METHODS: Final = ("periodic", "straight-through", "post-training")
 BITS: Final = (8, 4, 2)
@@ -142,14 +142,14 @@ def make_comparison(
     storage: tuple[StorageRow, ...] = (),
 ) -> Comparison:
     """The comparison of a sweep that has run."""
-    control = make_row(sweep, "float, trained on", FLOAT_BITS, f"post-training-{bits[0]}bit", seeds)
+    control = _row(sweep, "float, trained on", FLOAT_BITS, f"post-training-{bits[0]}bit", seeds)
     control = dataclasses.replace(control, snapped=(), tflite=(), distance=(), tflite_bytes=())
-    rows = [make_row(sweep, "float", FLOAT_BITS, "float", seeds), control]
-    rows += [make_row(sweep, method, width, f"{method}-{width}bit", seeds) for width in bits for method in METHODS]
+    rows = [_row(sweep, "float", FLOAT_BITS, "float", seeds), control]
+    rows += [_row(sweep, method, width, f"{method}-{width}bit", seeds) for width in bits for method in METHODS]
     return Comparison(epochs, tuned, seeds, tuple(rows), dict(sweep.failures), storage)
 
 
-def make_row(sweep: Sweep, method: str, bits: int, name: str, seeds: Sequence[int]) -> ComparisonRow:
+def _row(sweep: Sweep, method: str, bits: int, name: str, seeds: Sequence[int]) -> ComparisonRow:
     """The row of the runs ``NAME-seedN``."""
     before, snapped, tflite, distances = (
         figures(sweep, name, seeds, figure)

@@ -55,9 +55,7 @@ class SignAboutMean(nn.Module):
         return torch.where(x >= mean, 1.0, -1.0) if self.rounds else (x - mean).clamp(-1, 1)
 
     def scale(self, layer: Any, outputs: Tensor) -> Tensor:
-        """The outputs of its layer for the last input, times K where that is asked for."""
-        if not self.scales:
-            return outputs
+        """The outputs of its layer for the last input, times K."""
         size = self._sizes.pop()
         if self.images:
             size = nn.functional.avg_pool2d(size, layer.kernel_size, layer.stride, layer.padding)
@@ -133,4 +131,5 @@ def _read_activation(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _scale_outputs(layer: Any, inputs: tuple[Any, ...], outputs: Tensor) -> Tensor | None:
-    return layer.activation.scale(layer, outputs) if isinstance(layer.activation, SignAboutMean) else None
+    activation = layer.activation
+    return activation.scale(layer, outputs) if isinstance(activation, SignAboutMean) and activation.scales else None

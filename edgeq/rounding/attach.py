@@ -62,21 +62,23 @@ def attach_activations(model: nn.Module, recipe: Recipe, input_shape: tuple[int,
             where=f"--method {row.name}",
             remedy="set rounding.ends = 0, or take a deeper network",
         )
-    scales = recipe.rounding.input_scale
     for name, layer in chosen.items():
-        images = isinstance(layer, nn.Conv2d)
-        channels: Any = layer.in_channels if images else layer.in_features
-        if scales and images:
-            _check_scalable(name, layer)
-        signs = SignAboutMean(channels, images=images, scales=scales)
-        activation = Levels(bits) if row.activations == "levels" else signs
+        activation = Levels(bits) if row.activations == "levels" else _signs(name, layer, recipe.rounding.input_scale)
         try:
             replace(model, f"{name}.activation", [activation])
         except ValueError as error:
             raise ModelError("cannot be rounded", where=f"layer {name}", got=error, remedy="rename it") from error
 
 
-def _check_scalable(name: str, layer: Any) -> None:
+def _signs(name: str, layer: Any, scales: bool) -> SignAboutMean:
+    if not isinstance(layer, nn.Conv2d):
+        return SignAboutMean(layer.in_features, images=False, scales=scales)
+    if scales:
+        _check_scalable(name, layer)
+    return SignAboutMean(layer.in_channels, images=True, scales=scales)
+
+
+def _check_scalable(name: str, layer: nn.Conv2d) -> None:
     """Raise unless the mean over what a convolution sees is an average pool of one channel."""
     padding = layer.padding
     pools = not isinstance(padding, str) and all(
