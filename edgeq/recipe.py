@@ -173,6 +173,10 @@ class Recipe:
         if self.train.distillation and not (self.task == "classify" and (self.train.init or self.compress)):
             raise RecipeError("there is no trained classifier to learn from", where="train.distillation",
                               got=self.train.distillation, remedy="give train.init, or leave it out")  # fmt: skip
+        differentiated = self.method == "periodic" and self.regularizer.scale_update == "differentiated"
+        if differentiated and self.regularizer.form_for(self.bits) != "loss":
+            raise RecipeError("a pull has no gradient for the scale", where="regularizer.scale_update",
+                              got="differentiated", remedy='set regularizer.form to "loss"')  # fmt: skip
         self._check_ends_on_the_grid()
         plan = self.plan
         check_ends(plan.mode, self.quantize.ends)

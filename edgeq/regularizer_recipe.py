@@ -42,7 +42,9 @@ class RegularizerRecipe:
             ``latent`` 2/3, or 0.9 where ``train.init`` is given.
         scale_update: ``live`` (c is ``max|w|`` in every step), ``held`` (c stays as it is from some step on, so that
             the grid stays where it is) or ``learned`` (held, and from then on it follows the loss's gradient, weights
-            on the grid with it); left out, ``live`` with form ``loss`` and ``held`` else.
+            on the grid with it); with form ``loss`` also ``differentiated`` (live, and no constant to the term, whose
+            gradient goes through the max to the largest weight, as in the paper's snippet); left out, ``live`` with
+            form ``loss`` and ``held`` else.
         hold_epoch: epochs before c is held; left out, it is held when the pull begins, and with form ``loss`` after two
             thirds of the epochs.
         clip: when c is held, it becomes ``clip * mean|w|`` where that is below ``max|w|``, and larger weights are
@@ -62,7 +64,7 @@ class RegularizerRecipe:
     eta_start: float = 1e-4
     pull: float | None = None
     settle: float | None = None
-    scale_update: Literal["live", "held", "learned"] | None = None
+    scale_update: Literal["live", "held", "learned", "differentiated"] | None = None
     hold_epoch: int | None = None
     clip: float | None = None
     scale: Literal["tensor", "channel"] = "tensor"
@@ -91,7 +93,7 @@ class RegularizerRecipe:
             bits: of the build.
             fine_tuning: the training starts from a trained network, whose weights a pull may take at once.
         """
-        form = self.form or ("latent" if bits <= 4 and self.amplitude is None else "loss")
+        form = self.form_for(bits)
         latent = form == "latent"
         given = dataclasses.replace(self, form=form, amplitude=self.amplitude_for(bits))
         pull = (1.0 if fine_tuning else 0.5) if latent else 0.2
@@ -104,9 +106,18 @@ class RegularizerRecipe:
             clip=self.clip if self.stages else self.clip_for(bits),
         )
 
+    @property
+    def live(self) -> bool:
+        """Whether c follows the weights in every step."""
+        return self.scale_update in ("live", "differentiated")
+
+    def form_for(self, bits: int) -> Literal["loss", "decoupled", "latent"]:
+        """The form, or where it is left out the one that does best at so many bits."""
+        return self.form or ("latent" if bits <= 4 and self.amplitude is None else "loss")
+
     def hold_epoch_for(self, epochs: int) -> int | None:
         """Epochs before c is held, in a training of so many; None where that is when the pull begins, or never."""
-        if self.scale_update == "live":
+        if self.live:
             return None
         if self.hold_epoch is None and self.form == "loss":
             return 2 * epochs // 3

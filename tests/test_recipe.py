@@ -115,6 +115,10 @@ def test_an_empty_file_is_the_defaults() -> None:
         ({"quantize": {"mode": "float32", "io": "uint8"}}, "a file of mode float32 has no uint8 ends"),
         ({"quantize": {"packed": True}}, "no weights are of 4 bits or fewer"),
         ({"regularizer": {"settle": 2}}, "regularizer.settle: out of range"),
+        (
+            {"bits": 2, "regularizer": {"scale_update": "differentiated"}},
+            "regularizer.scale_update: a pull has no gradient for the scale (got differentiated); set regularizer.form",
+        ),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong_and_where(table: dict[str, Any], told: str) -> None:

@@ -85,6 +85,7 @@ class PeriodicRegularizerCallback(Callback):
             amplitude=(recipe.amplitude or 0.0) if recipe.form == "loss" else 0.0,
             scale=recipe.scale,
             leave=self._leave,
+            differentiate_scale=recipe.scale_update == "differentiated",
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -133,7 +134,7 @@ class PeriodicRegularizerCallback(Callback):
             self.regularizer.clip()
             return
         done = step - self._stage.first * self._steps_an_epoch
-        hold = self._recipe.hold_epoch is None and self._recipe.scale_update != "live"
+        hold = self._recipe.hold_epoch is None and not self._recipe.live
         if done == self._etas.first and hold:
             self._hold()
         self.eta = self._etas.at(done)

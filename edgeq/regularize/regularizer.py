@@ -61,9 +61,9 @@ class PeriodicRegularizer:
     The gradient's effect depends on the rate, on f and on c, and an optimizer is stable only below a curvature of
     ``2 a (pi f / c)^2``. A pull moves a weight near its point by the share eta of its distance, whatever these are.
 
-    ``c = max|w|`` is taken as a constant. Through the max, the gradient of all other weights would be summed onto the
-    single largest one, which itself lies on the grid (sine, hat) whatever its size: it would stretch or shrink the
-    whole range, for no weight's sake. The paper's snippet does not detach, and its text does not say.
+    ``c = max|w|`` is taken as a constant. Through the max, the gradient of all other weights is summed onto the single
+    largest one, which itself lies on the grid (sine, hat) whatever its size: it stretches or shrinks the whole range,
+    for no weight's sake. The paper's snippet does not detach, its text does not say: ``differentiate_scale`` does so.
 
     With gradient accumulation call :meth:`add_gradient` once an optimizer step, with a GradScaler after ``unscale_``,
     and before gradients are clipped. Frozen weights (``requires_grad`` False at the call) are left out; tied ones count
@@ -76,6 +76,7 @@ class PeriodicRegularizer:
         amplitude: a of eq. (8) and (9), 0 or more.
         scale: ``tensor`` (one c a layer, as in the paper) or ``channel`` (one an output channel).
         leave: paths of layers that are left as they are.
+        differentiate_scale: let the gradient go through the max too, while c is ``max|w|``.
 
     Attributes:
         amplitude: may be set at any time; 0 adds nothing.
@@ -100,6 +101,7 @@ class PeriodicRegularizer:
         amplitude: float = 1e-3,
         scale: Scale = "tensor",
         leave: Container[str] = (),
+        differentiate_scale: bool = False,
     ) -> None:
         if scale not in get_args(Scale):
             raise RecipeError("unknown scale", where="regularizer.scale", got=scale, wanted="tensor or channel")
@@ -109,6 +111,7 @@ class PeriodicRegularizer:
         self.amplitude = amplitude
         self._function = FUNCTIONS[function]
         self._per_channel = scale == "channel"
+        self._differentiates = differentiate_scale
         self._learns = False
         self._weights = [weight for weight in find_weights(model) if weight.layer not in leave]
         if not self._weights:
@@ -260,7 +263,7 @@ class PeriodicRegularizer:
         return float(self.measure().value)
 
     def loss(self) -> Tensor:
-        """The term as a float32 or float64 scalar with an autograd graph, c detached; slower than :meth:`add_gradient`.
+        """The term as a float32 or float64 scalar with an autograd graph; slower than :meth:`add_gradient`.
 
         Add it to the loss or call :meth:`add_gradient`, not both.
         """
@@ -284,11 +287,10 @@ class PeriodicRegularizer:
                 groups.setdefault(key, Group([], *key)).weights.append(weight)
         return list(groups.values())
 
-    @torch.no_grad()
     def _scales(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
         """``f / c`` of each weight in the phase's dtype, 0 where c is 0, and whether it is not; each broadcasts."""
         dtype = torch.float32 if group.device.type == "mps" else torch.float64
-        peaks = [weight.peak(self._per_channel) for weight in group.weights]
+        peaks = [weight.peak(self._per_channel, differentiate=self._differentiates) for weight in group.weights]
         flat = torch.cat([peak.reshape(-1) for peak in peaks]).to(dtype)
         alive = flat >= torch.finfo(torch.float32).tiny
         scale = torch.where(alive, self.frequency / flat, 0.0)
@@ -332,6 +334,9 @@ class PeriodicRegularizer:
         parameters = group.parameters
         views = _views(self._function.derivative_at(residual), parameters)
         torch._foreach_mul_(views, [(scale * self.amplitude).to(group.dtype) for scale in scales])
+        if self._differentiates:
+            for weight, view in zip(group.weights, views, strict=True):
+                weight.add_through_peak(view, self._per_channel)
         present = [(p, view) for p, view in zip(parameters, views, strict=True) if p.grad is not None]
         for parameter, view in zip(parameters, views, strict=True):
             if parameter.grad is None:

@@ -35,26 +35,44 @@ class Weight:
     rounding: Rounding | None = None
     beneath: Tensor | None = None
 
-    def peak(self, per_channel: bool) -> Tensor:
-        """``c = max|w|``, or the held or learned one: [] or one an output channel, shaped to broadcast over it."""
+    def peak(self, per_channel: bool, *, differentiate: bool = False) -> Tensor:
+        """``c = max|w|``, or the held or learned one: [] or one an output channel, shaped to broadcast over it.
+
+        The first has a gradient where ``differentiate`` is set, which weights of the same size share evenly.
+        """
         if self.held is not None:
             return self.held
         if self.rounding is not None:
             scale = self.rounding.scale(self.parameter.detach()).detach()
             return scale.reshape(-1, *[1] * (self.parameter.dim() - 1)) if scale.numel() > 1 else scale.reshape(())
-        return self._reduce(per_channel, lambda values, axes: values.amax(axes, keepdim=True))
+        magnitude = (self.parameter if differentiate else self.parameter.detach()).abs()
+        return self._over(magnitude, per_channel, lambda values, axes: values.amax(axes, keepdim=True))
 
     def mean(self, per_channel: bool) -> Tensor:
         """The mean of ``|w|``, shaped like :meth:`peak`."""
-        return self._reduce(per_channel, lambda values, axes: values.mean(axes, keepdim=True))
+        magnitude = self.parameter.detach().abs()
+        return self._over(magnitude, per_channel, lambda values, axes: values.mean(axes, keepdim=True))
+
+    def add_through_peak(self, gradient: Tensor, per_channel: bool) -> None:
+        """Add to a gradient, of the weight's shape, what reaches the largest weights through ``c = max|w|``.
+
+        A function of ``w / c`` alone has ``dR/dc = -sum(w dR/dw) / c``: its gradient is orthogonal to the weight.
+        """
+        if self.held is None and self.rounding is None:
+            values = self.parameter.detach().to(gradient.dtype)
+            magnitude = values.abs()
+            peak = self._over(magnitude, per_channel, lambda part, axes: part.amax(axes, keepdim=True))
+            largest = torch.where(magnitude == peak, values.sign(), 0.0)
+            moment, count = (
+                self._over(part, per_channel, lambda part, axes: part.sum(axes, keepdim=True))
+                for part in (gradient * values, largest.abs())
+            )
+            gradient.sub_(torch.where(peak > 0, moment / (peak * count), 0.0) * largest)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of values [O, ...], one an element, over what shares a held scale; of its shape."""
         assert self.held is not None
         return self._over(values, self.held.dim() > 0, lambda part, axes: part.sum(axes, keepdim=True))
-
-    def _reduce(self, per_channel: bool, reduce: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
-        return self._over(self.parameter.detach().abs(), per_channel, reduce)
 
     def _over(self, values: Tensor, per_channel: bool, reduce: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
         if not per_channel:

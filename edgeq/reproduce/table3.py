@@ -1,7 +1,6 @@
 """Table 3 of the paper: ResNet-50 on ImageNet at 8 bits, by function and amplitude; top-1 and top-5.
 
-As for Table 2 the optimizer, its rates and the epochs between raises are edgeq's: the paper prints none. The amplitude
-is the dynamic one, which doubles ten times up to the value printed.
+The amplitude is the dynamic one, which doubles ten times up to the value printed.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ __all__ = ["CELLS", "PAPER_TOP1", "PAPER_TOP5", "Cell", "Table3", "Table3Row", "
 PAPER_TOP1: Final = 75.84
 PAPER_TOP5: Final = 92.90
 BITS: Final = 8
+EPOCHS: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def table3_runs(recipe: Recipe, epochs: int, seeds: Sequence[int]) -> list[Run]:
     """
     cells = {cell.name: (BITS, RegularizerRecipe(function=cell.function, schedule="dynamic", amplitude=cell.amplitude))
              for cell in CELLS}  # fmt: skip
-    return paper_runs(recipe, epochs, seeds, cells)
+    return paper_runs(recipe, epochs, seeds, cells, of=EPOCHS)
 
 
 def reproduce_table3(
@@ -128,7 +128,7 @@ def reproduce_table3(
     model: str = "resnet50",
     image_size: int = 224,
     cache: str | Path = "",
-    epochs: int = 90,
+    epochs: int = EPOCHS,
     batch_size: int = BATCH_SIZE,
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
@@ -153,7 +153,7 @@ def reproduce_table3(
     Raises:
         RecipeError: the folder is of another sweep.
     """
-    train = TrainRecipe(device=device, batch_size=batch_size, weight_decay=1e-4)
+    train = TrainRecipe(device=device, batch_size=batch_size)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data), image_size=image_size, cache=str(cache)), train=train)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(table3_runs(recipe, epochs, seeds), Path(out), jobs=jobs, ray=ray, progress=shown)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import pytest
@@ -69,7 +69,8 @@ def by_hand(recipe: RegularizerRecipe, accumulate: int = 1, clip: float | None =
     model = layers()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     amplitudes = AmplitudeSchedule.from_recipe(recipe, 8, EPOCHS, 32)
-    regularizer = PeriodicRegularizer(model, bits=8)
+    through = recipe.scale_update == "differentiated"
+    regularizer = PeriodicRegularizer(model, bits=8, differentiate_scale=through)
     for epoch in range(EPOCHS):
         regularizer.amplitude = amplitudes.at(epoch)
         for index, (images, labels) in enumerate(batches()):
@@ -84,9 +85,12 @@ def by_hand(recipe: RegularizerRecipe, accumulate: int = 1, clip: float | None =
 
 
 @pytest.mark.parametrize(("accumulate", "clip"), [(1, None), (2, None), (1, 0.5), (2, 0.5)])
+@pytest.mark.parametrize("scale_update", ["live", "differentiated"])
 @pytest.mark.filterwarnings("ignore:.*(many workers|smaller than the logging|LeafSpec)")
-def test_it_is_the_three_lines_in_a_loop(tmp_path: Path, accumulate: int, clip: float | None) -> None:
-    recipe = RegularizerRecipe(amplitude=1e-3, factor=3.0, every=1)
+def test_it_is_the_three_lines_in_a_loop(
+    tmp_path: Path, scale_update: Literal["live", "differentiated"], accumulate: int, clip: float | None
+) -> None:
+    recipe = RegularizerRecipe(amplitude=1e-3, factor=3.0, every=1, scale_update=scale_update)
     options = {"accumulate_grad_batches": accumulate, "gradient_clip_val": clip}
     module = fit(PeriodicRegularizerCallback(recipe, bits=8), tmp_path, **options)
     for trained, expected in zip(

@@ -15,6 +15,7 @@ from edgeq.regularize.regularizer import Scale
 
 # A float32 result cannot be nearer to a float64 one than its own rounding, 6e-8; the phase must not add to that.
 GRADIENT_ERROR = 1e-6
+THROUGH_ERROR = 1e-5  # a float32 sum over a layer's weights
 
 
 def network() -> nn.Sequential:
@@ -45,7 +46,7 @@ def gradient_of(weight: Tensor) -> Tensor:
 
 def peak(layer: Any, weight: Tensor, scale: Scale) -> Tensor:
     """c in PyTorch's words: one a tensor, or one an output channel of each layer type."""
-    magnitude = weight.detach().abs()
+    magnitude = weight.abs()
     if scale == "tensor":
         return magnitude.max()
     c = torch.zeros_like(magnitude)
@@ -60,10 +61,12 @@ def peak(layer: Any, weight: Tensor, scale: Scale) -> Tensor:
     return c
 
 
-def reference(layer: Any, function: Function, frequency: float, amplitude: float, scale: Scale) -> tuple[float, Tensor]:
-    """Value and gradient of eq. (8) or (9) through autograd in float64, c a constant."""
+def reference(
+    layer: Any, function: Function, frequency: float, amplitude: float, scale: Scale, *, through: bool = False
+) -> tuple[float, Tensor]:
+    """Value and gradient of eq. (8) or (9) through autograd in float64; c is a constant unless through is set."""
     weight = layer.weight.detach().double().requires_grad_()
-    u = frequency * weight / peak(layer, weight, scale)
+    u = frequency * weight / peak(layer, weight if through else weight.detach(), scale)
     value = {
         "sine": torch.sin(math.pi * u) ** 2,
         "cosine": torch.cos(math.pi * u) ** 2,
@@ -71,7 +74,7 @@ def reference(layer: Any, function: Function, frequency: float, amplitude: float
     }[function].sum()
     torch.autograd.backward(amplitude * value)
     gradient = gradient_of(weight)
-    if function == "hat":  # the largest weights lie on a kink, where autograd takes a side and edgeq takes 0
+    if function == "hat" and not through:  # the largest weights are on a kink: autograd takes a side, edgeq takes 0
         gradient = torch.where((u - torch.round(u)).abs() < 1e-9, 0.0, gradient)
     return amplitude * value.item(), gradient
 
@@ -104,16 +107,72 @@ def test_the_gradient_is_that_of_autograd_in_float64(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("scale", ["tensor", "channel"])
-def test_the_loss_has_the_same_value_and_gradient(function: Function, scale: Scale) -> None:
-    by_graph, closed = network(), network()
-    regularizer = PeriodicRegularizer(closed, function=function, amplitude=0.01, scale=scale)
+def test_a_differentiated_scale_has_the_gradient_of_autograd_through_the_max(
+    function: Function, bits: int, scale: Scale
+) -> None:
+    model = network()
+    if function != "hat":  # two of one size share what goes through the max; on the hat's kink each would take a side
+        weight = weights(model)[1].data.view(-1)
+        weight[:2] = torch.tensor([-2, 2]) * weight.abs().max()
+    regularizer = PeriodicRegularizer(
+        model, function=function, bits=bits, amplitude=0.3, scale=scale, differentiate_scale=True
+    )
     regularizer.add_gradient()
-    loss = PeriodicRegularizer(by_graph, function=function, amplitude=0.01, scale=scale).loss()
+    for layer in model:
+        if not isinstance(layer, nn.BatchNorm2d):
+            _, expected = reference(layer, function, regularizer.frequency, 0.3, scale, through=True)
+            weight = layer.get_parameter("weight")
+            gradient = gradient_of(weight)
+            assert (gradient - expected).norm() <= THROUGH_ERROR * expected.norm()
+            across = (gradient * weight.detach()).sum().abs()
+            assert across <= THROUGH_ERROR * gradient.norm() * weight.norm(), "the term knows no size of weights"
+
+
+def test_a_held_scale_has_no_gradient() -> None:
+    constant, differentiated = (network(), network())
+    for model, through in ((constant, False), (differentiated, True)):
+        regularizer = PeriodicRegularizer(model, differentiate_scale=through)
+        regularizer.hold_scale()
+        regularizer.add_gradient()
+    for one, other in zip(weights(constant), weights(differentiated), strict=True):
+        torch.testing.assert_close(gradient_of(one), gradient_of(other), rtol=0, atol=0)
+
+
+def test_through_the_max_a_coarse_grid_runs_away_from_the_weights() -> None:
+    """What the paper's snippet does at few bits: the largest weight grows until all others round to zero."""
+    shares = {}
+    for through in (False, True):
+        layer = nn.Linear(64, 64, bias=False)
+        nn.init.normal_(layer.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+        regularizer = PeriodicRegularizer(layer, bits=4, amplitude=1e-3, differentiate_scale=through)
+        for _ in range(100):
+            layer.weight.grad = None
+            regularizer.add_gradient()
+            layer.weight.data -= 0.1 * gradient_of(layer.weight)
+        codes = quantize_weight(layer.weight.detach().numpy(), Grid(4)).codes
+        shares[through] = float((codes != 0).mean())
+    assert shares[False] > 0.5
+    assert shares[True] < 0.01
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("scale", ["tensor", "channel"])
+@pytest.mark.parametrize("through", [False, True])
+def test_the_loss_has_the_same_value_and_gradient(function: Function, scale: Scale, through: bool) -> None:
+    by_graph, closed = network(), network()
+    options: dict[str, Any] = {
+        "function": function, "amplitude": 0.01, "scale": scale, "differentiate_scale": through
+    }  # fmt: skip
+    regularizer = PeriodicRegularizer(closed, **options)
+    regularizer.add_gradient()
+    loss = PeriodicRegularizer(by_graph, **options).loss()
     torch.autograd.backward(loss)
     assert loss.item() == pytest.approx(regularizer.value(), rel=1e-5)
     for graph, form in zip(weights(by_graph), weights(closed), strict=True):
-        assert (gradient_of(graph) - gradient_of(form)).norm() <= GRADIENT_ERROR * gradient_of(form).norm()
+        error = THROUGH_ERROR if through else GRADIENT_ERROR
+        assert (gradient_of(graph) - gradient_of(form)).norm() <= error * gradient_of(form).norm()
 
 
 def test_the_gradient_is_added_to_the_one_that_is_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from edgeq.recipe import Recipe
 from edgeq.regularize import AmplitudeSchedule
 from edgeq.reproduce.table2 import SETTINGS, make_table2, table2_runs
-from edgeq.sweep import Sweep
+from edgeq.reproduce.table3 import table3_runs
+from edgeq.sweep import Run, Sweep
+from edgeq.train.optimizer import rate_factor
 
 
 def manifest(snapped: float) -> dict[str, Any]:
@@ -36,6 +39,24 @@ def test_the_runs_are_the_papers_cells() -> None:
     (default,) = [run for run in runs if run.name == "default-seed0"]
     assert default.recipe.method == "post-training"
     assert {run.recipe.quantize.batch_norm_images for run in runs} == {0}, "the paper rounds, and that is all"
+    assert cell.recipe.regularizer.scale_update == "differentiated", "the paper's snippet does not detach its max"
+
+
+@pytest.mark.parametrize(
+    ("runs", "epochs", "tenths"),
+    [(table2_runs, 100, [30, 60, 90]), (table3_runs, 90, [30, 60]), (table2_runs, 10, [3, 6, 9])],
+)
+def test_the_rate_falls_to_a_tenth_every_30_epochs_or_as_large_a_share(
+    runs: Callable[..., list[Run]], epochs: int, tenths: list[int]
+) -> None:
+    for run in runs(Recipe(), epochs, (0,)):
+        rates = [
+            rate_factor(epoch, epochs, run.recipe.train) * run.recipe.train.learning_rate_for()
+            for epoch in range(epochs)
+        ]
+        assert [epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1]] == tenths
+        assert rates[0] == 0.1
+        assert rates[-1] == pytest.approx(0.1 * 0.1 ** len(tenths))
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 11, 20, 100])
