@@ -7,6 +7,7 @@ epochs, all rounds of its methods together; the pull is in the last ones. What c
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -36,16 +37,16 @@ def compression_runs(
         seeds: of the repetitions.
         entries: the rows.
     """
-    runs = []
+    runs = list[Run]()
     for seed in seeds:
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
         train = dataclasses.replace(recipe.train, epochs=epochs)
         start = Run(f"float-seed{seed}", dataclasses.replace(base, train=train), whole=True)
         runs.append(start)
         after = dataclasses.replace(recipe.train, init=f"{start.name}/checkpoint.safetensors")
-        for entry in entries:
+        for name, entry in {entry.run or entry.name: entry for entry in entries}.items():
             made = entry.made(dataclasses.replace(base, train=after), retraining_epochs)
-            runs.append(Run(f"{entry.name}-seed{seed}", made, whole=True, after=start.name))
+            runs.append(Run(f"{name}-seed{seed}", made, whole=True, after=start.name))
     return runs
 
 
@@ -98,11 +99,22 @@ def compare_compression(
     runs = compression_runs(recipe, epochs, retraining_epochs, seeds, entries)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
-        folders = {entry.name: Path(out) / f"{entry.name}-seed{seeds[0]}" for entry in entries}
+        _add_parts(entries, sweep, Path(out), seeds)
+        folders = {entry.name: Path(out) / entry.folder(seeds[0]) for entry in entries}
         counted = _count(folders, sweep, seeds[0], shown) if bench else {}
     rows = [_row(entry, sweep, Path(out), tuple(seeds), counted.get(entry.name, {})) for entry in entries]
     floats = figures(sweep, "float", seeds, accuracy("float"))
     return CompressionTable(epochs, retraining_epochs, tuple(seeds), floats, tuple(rows), dict(sweep.failures))
+
+
+def _add_parts(entries: Sequence[Entry], sweep: Sweep, out: Path, seeds: Sequence[int]) -> None:
+    """Put beside the manifests of runs those of the rows that are part of one."""
+    from edgeq.manifest import read_manifest
+
+    for entry, seed in itertools.product(entries, seeds):
+        if f"{entry.run}-seed{seed}" in sweep.manifests:
+            found = read_manifest(out / entry.folder(seed) / "manifest.json")
+            sweep.manifests[f"{entry.name}-seed{seed}"] = found
 
 
 def _count(folders: Mapping[str, Path], sweep: Sweep, seed: int, progress: Progress) -> dict[str, dict[str, int]]:
@@ -140,7 +152,7 @@ def _row(entry: Entry, sweep: Sweep, out: Path, seeds: tuple[int, ...], counted:
     name = f"{entry.name}-seed{seeds[0]}"
     if name not in sweep.manifests:
         return CompressionRow(entry.name, entry.compress, entry.bits, accuracies, paper=entry.paper)
-    path = out / name / "model.tflite"
+    path = out / entry.folder(seeds[0]) / "model.tflite"
     content = path.read_bytes()
     layers = sweep.manifests[name]["layers"]
     return CompressionRow(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from edgeq.compress import Method, method_from_option
-from edgeq.recipe import Recipe, RegularizerRecipe, RoundingRecipe
+from edgeq.recipe import QuantizeRecipe, Recipe, RegularizerRecipe, RoundingRecipe
+from edgeq.rounding.options import PROGRESSIVE
 from edgeq.rounding.table import METHODS
 
 __all__ = ["ENTRIES", "PLAIN", "Entry"]
 
 PULLED: Final = {"method": "periodic", "regularizer": RegularizerRecipe(form="decoupled", pull=1.0)}
+WIDTHS: Final = (8, 4, 2)
 ADAM: Final = {"optimizer": "adamw", "learning_rate": 0.003}
 
 
@@ -22,12 +25,13 @@ class Entry:
     """A row of the table.
 
     Attributes:
-        name: of its runs.
+        name: of the row.
         compress: methods in order, as ``--compress`` has them; epochs are dealt out evenly over their rounds.
         bits: of a weight.
         recipe: keys of the recipe that it has besides.
         train: keys of its ``[train]``, where the defaults for a trained network do not suit the method.
         paper: the figure of the method's own paper for a network of this kind, where it has one.
+        run: the name of its runs, where several rows are of one.
     """
 
     name: str
@@ -36,6 +40,11 @@ class Entry:
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=lambda: PULLED)
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paper: str = ""
+    run: str = ""
+
+    def folder(self, seed: int) -> Path:
+        """Where a seed's files are, among the runs."""
+        return Path(f"{self.run}-seed{seed}", f"{self.bits}bit") if self.run else Path(f"{self.name}-seed{seed}")
 
     def made(self, base: Recipe, epochs: int) -> Recipe:
         """Its recipe for so many epochs, its methods' among them; the base has the network's place, ``train.init``."""
@@ -71,10 +80,17 @@ def _published(name: str, paper: str, **rounding: Any) -> Entry:
     return Entry(label, bits=bits, recipe=recipe, train=ADAM, paper=paper)
 
 
+def _progressive(bits: int) -> Entry:
+    """One width of a run that trains for all of them at once."""
+    recipe = {"method": PROGRESSIVE, "bits": min(WIDTHS), "rounding": RoundingRecipe(widths=WIDTHS)}
+    return Entry(f"{PROGRESSIVE}-{bits}bit", bits=bits, recipe=recipe, run=PROGRESSIVE)
+
+
 PLAIN: Final = "plain-8bit"
 SYMMETRIC: Final = "CIFAR-10, WRN-16-1-bottleneck: {} % (float 91.51 %)"
 ENTRIES: Final = (
     Entry(PLAIN),
+    Entry("power-of-two", recipe={**PULLED, "quantize": QuantizeRecipe(scale_format="power-of-two")}),
     Entry("prune-50", ("prune-magnitude,sparsity=0.5",)),
     Entry("prune-80", ("prune-magnitude,sparsity=0.8",)),
     Entry("prune-90-in-4", ("prune-magnitude,sparsity=0.9,steps=4",)),
@@ -101,4 +117,5 @@ ENTRIES: Final = (
     _periodic(2, 8),
     _published("twn", "CIFAR-10, VGG-7: 92.56 % (float 92.88 %)"),
     _published("ttq", "CIFAR-10, ResNet-20: 91.13 % (float 91.77 %)"),
+    *(_progressive(bits) for bits in WIDTHS),
 )

@@ -21,7 +21,7 @@ EPOCHS = 8
 
 def test_every_run_has_the_same_epochs_from_its_seeds_network(tmp_path: Path) -> None:
     runs = compression_runs(Recipe(), 100, EPOCHS, (0, 3))
-    assert len({run.name for run in runs}) == len(runs) == 2 * (1 + len(ENTRIES))
+    assert len({run.name for run in runs}) == len(runs) == 2 * (1 + len({entry.run or entry.name for entry in ENTRIES}))
     for run in (run for run in runs if run.after):
         assert run.after == f"float-seed{run.recipe.seed}"
         trained = sum(method.epochs * method.rounds for method in run.recipe.compress)
@@ -34,7 +34,7 @@ def test_every_method_that_needs_no_network_of_its_own_has_a_row() -> None:
     compressing = {text.partition(",")[0] for entry in ENTRIES for text in entry.compress}
     assert compressing == METHODS.keys() - {"fold-dirac", "fold-batch-norm"}
     methods = {run.recipe.method for run in compression_runs(Recipe(), 100, EPOCHS, (0,))}
-    assert methods == {"post-training", "periodic", *ROUNDING}
+    assert methods == {"post-training", "periodic", "bit-progressive", *ROUNDING}
 
 
 def test_each_row_is_of_the_bits_that_its_weights_have() -> None:
@@ -43,7 +43,10 @@ def test_each_row_is_of_the_bits_that_its_weights_have() -> None:
     for entry in ENTRIES:
         recipe = entry.made(base, EPOCHS)
         few = 2 if recipe.regularizer.function == "sine" else 1
-        assert entry.bits == (few if recipe.method in ROUNDING or recipe.bits < 8 else 8), entry.name
+        if entry.run:
+            assert entry.bits in recipe.rounding.widths
+        else:
+            assert entry.bits == (few if recipe.method in ROUNDING or recipe.bits < 8 else 8), entry.name
     assert rows["periodic-cosine"].made(base, 1).grid == rows["bwn"].made(base, 1).grid
     assert rows["binary-connect-stochastic"].made(base, 1).rounding.stochastic
 
@@ -72,6 +75,19 @@ def test_the_figures_are_those_of_the_files(tmp_path: Path) -> None:
     assert pruned.packed_bytes < 0.7 * plain.packed_bytes
     again = compare_compression(out=tmp_path, bench=False, **options)  # type: ignore[arg-type]
     assert again == found
+
+
+def test_the_widths_of_one_run_are_rows_of_their_own(tmp_path: Path) -> None:
+    names = ["bit-progressive-8bit", "bit-progressive-2bit"]
+    options = {"model": "lenet5", "epochs": 1, "retraining_epochs": 3, "seeds": (0,), "only": names}
+    found = compare_compression(out=tmp_path, bench=False, **options)  # type: ignore[arg-type]
+    assert not found.failures
+    assert [row.name for row in found.rows] == [PLAIN, *names]
+    for row in found.rows[1:]:
+        folder = tmp_path / "bit-progressive-seed0" / f"{row.bits}bit"
+        assert row.tflite == (json.loads((folder / "manifest.json").read_text())["accuracy"]["tflite"],)
+        assert row.tflite_bytes == (folder / "model.tflite").stat().st_size
+    assert found.rows[2].packed_bytes < found.rows[1].packed_bytes
 
 
 def test_an_unknown_row_is_refused(tmp_path: Path) -> None:
