@@ -128,6 +128,8 @@ cifar10-table2: $(RUN_STAMP) ## the paper's Table 2 on CIFAR-10, TABLE2_EPOCHS=5
 	    --out out/table2 --json > out/table2.json
 	$(BIN)/python tests/benchmarks/record_table.py out/table2.json table2 \
 	    --command "make cifar10-table2 TABLE2_EPOCHS=$(TABLE2_EPOCHS)"
+	$(BIN)/edgeq reproduce figures --table2 out/table2 --out out/figures
+	cp out/figures/figure4.svg out/figures/figure5.svg docs/images
 
 N ?= 500
 SEED ?= 0
