@@ -236,9 +236,11 @@ def _emulated_summary(first: Sequence[Emulation], second: Sequence[Emulation]) -
     if not second:
         parts += [part for found in first for part in operations_summary(found)]
     for one, other in zip(first, second, strict=False):
-        for lane, peer in zip(one.lanes, other.lanes, strict=True):
-            pairs = compare_lanes(lane, peer)
-            parts += comparison_summary(lane.lane, one.target, pairs, costliest(pairs))
+        peers = {peer.lane: peer for peer in other.lanes}
+        for lane in one.lanes:
+            if lane.lane in peers:
+                pairs = compare_lanes(lane, peers[lane.lane])
+                parts += comparison_summary(lane.lane, one.target, pairs, costliest(pairs))
     return tuple(parts)
 
 

@@ -26,8 +26,12 @@ def check_baseline(found: Sequence[Emulation], recorded: Mapping[str, int]) -> N
 
     Raises:
         FormatError: nothing was recorded of a lane.
-        VerifyError: the first lane that executes more.
+        VerifyError: the first lane that executes more, or that no longer has the file's operations.
     """
+    for emulation in found:
+        for lane, reason in emulation.left_out.items():
+            if f"{emulation.target}/{lane}" in recorded:
+                raise VerifyError("a recorded lane was not run", where=f"{emulation.target}/{lane}", got=reason)
     for name, instructions in _instructions(found).items():
         if name not in recorded:
             raise FormatError("no baseline for this lane", where=name, remedy="use --record-baseline")

@@ -23,7 +23,7 @@ from edgeq.bench.profile import Region
 from edgeq.bench.reference import Arrays, OperationRun, Reference, at_sample
 from edgeq.bench.result import EmulatedLane, Emulation, OperationCount
 from edgeq.bench.roofline import core_peak
-from edgeq.errors import VerifyError
+from edgeq.errors import ExportError, VerifyError
 from edgeq.progress import Progress, Silent
 from edgeq.targets import Target
 from edgeq.tflite.workload import operator_bytes, operator_macs
@@ -46,21 +46,29 @@ def emulate(
     Args:
         reference: the artifact, and what it computes on the host.
         target: the device whose core is emulated.
-        lanes: names of those to run; empty for all of the target's.
+        lanes: names of those to run; empty for all of the target's that have the file's operations.
         progress: told of each lane.
 
     Raises:
         RecipeError: the target has no lane, or none of a name given.
-        ExportError: a runtime has no form of an operation.
+        ExportError: a runtime that is named, or every one, has no form of an operation.
         EdgeqError: a tool is missing, cannot be downloaded, or the emulated program failed.
     """
     chosen = find_lanes(target, tuple(lanes))
-    found = []
+    found, left_out = list[EmulatedLane](), dict[str, ExportError]()
     with progress.task("runtimes", len(chosen)) as task:
         for lane in chosen:
-            found.append(_run_lane(lane, reference, target, progress))
+            try:
+                found.append(_run_lane(lane, reference, target, progress))
+            except ExportError as error:
+                if lanes:
+                    raise
+                left_out[lane.name] = error
             task.advance(1, lane.name)
-    return Emulation(target.name, str(reference.path), reference.sha256, tuple(found))
+    if not found:
+        raise next(iter(left_out.values()))
+    reasons = {name: str(error) for name, error in left_out.items()}
+    return Emulation(target.name, str(reference.path), reference.sha256, tuple(found), left_out=reasons)
 
 
 def check_dot_product(found: Emulation, target: Target) -> None:

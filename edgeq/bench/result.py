@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edgeq.bench.estimate import Estimate
@@ -107,10 +107,14 @@ class EmulatedLane:
 
 @dataclass(frozen=True, slots=True)
 class Emulation:
-    """One artifact on one target, under QEMU; nothing in it is measured time."""
+    """One artifact on one target, under QEMU; nothing in it is measured time.
+
+    ``left_out`` tells why, by the name of a runtime that has no form of one of its operations.
+    """
 
     target: str
     model: str
     sha256: str
     lanes: tuple[EmulatedLane, ...]
     via: str = "qemu"
+    left_out: dict[str, str] = field(default_factory=dict)

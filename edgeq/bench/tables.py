@@ -37,6 +37,7 @@ def emulation_summary(found: Emulation) -> Summary:
         table("", [f"{found.target}, QEMU", *(row.lane for row in found.lanes)], rows),
         *dict.fromkeys(row.estimate.basis for row in found.lanes if row.estimate),
         *(f"{row.lane}: {row.counts.undecoded:,} instructions are not known to the disassembler" for row in undecoded),
+        *(f"{name} was not run: {reason}" for name, reason in found.left_out.items()),
     )
 
 

@@ -118,8 +118,9 @@ def _add_parts(entries: Sequence[Entry], sweep: Sweep, out: Path, seeds: Sequenc
 
 
 def _count(folders: Mapping[str, Path], sweep: Sweep, seed: int, progress: Progress) -> dict[str, dict[str, int]]:
-    """Instructions by target, of builds whose manifest does not tell them yet counted now."""
+    """Instructions by target, of builds whose manifest does not tell them yet counted now; one that fails is named."""
     from edgeq.bench.artifact import BenchRequest
+    from edgeq.errors import EdgeqError
     from edgeq.examine import bench
     from edgeq.manifest import read_manifest
 
@@ -130,8 +131,11 @@ def _count(folders: Mapping[str, Path], sweep: Sweep, seed: int, progress: Progr
             if f"{name}-seed{seed}" in sweep.manifests:
                 manifest = read_manifest(folder / "manifest.json")
                 missing = [target for target in TARGETS if not _instructions(manifest, target)]
-                if missing:
-                    bench(folder, missing, BenchRequest(operations=False))
+                try:
+                    if missing:
+                        bench(folder, missing, BenchRequest(operations=False))
+                except EdgeqError as error:
+                    sweep.failures[f"{name}, instructions"] = str(error)
                 manifest = read_manifest(folder / "manifest.json")
                 found[name] = {target: _instructions(manifest, target) for target in TARGETS}
             task.advance(1, name)

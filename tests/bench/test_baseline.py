@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_more_is_an_error_with_the_rise(recorded: dict[str, int]) -> None:
 def test_a_lane_that_was_not_recorded_is_an_error(recorded: dict[str, int]) -> None:
     with pytest.raises(FormatError, match=r"cortex-a7/litert: no baseline.*--record-baseline"):
         check_baseline([emulation(lane(), target="cortex-a7")], recorded)
+
+
+def test_a_recorded_lane_that_cannot_run_the_file_is_an_error(recorded: dict[str, int]) -> None:
+    found = dataclasses.replace(emulation(lane(name="other")), left_out={"litert": "no GELU"})
+    with pytest.raises(VerifyError, match=r"cortex-a75/litert: a recorded lane was not run \(got no GELU"):
+        check_baseline([found], recorded)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from int8_models import artifact_of, float_model, weights
 from needs import needs_downloads
 from single_graphs import activation, constant, single
 
+from edgeq.bench.artifact import BenchResult
 from edgeq.bench.compare import compare_lanes, costliest
 from edgeq.bench.emulate import check_dot_product, emulate
+from edgeq.bench.lanes import Lane
 from edgeq.bench.reference import Reference, make_reference
-from edgeq.bench.result import Agreement, Emulation
-from edgeq.errors import FormatError, RecipeError, VerifyError
+from edgeq.bench.result import Agreement, EmulatedLane, Emulation
+from edgeq.errors import ExportError, FormatError, RecipeError, VerifyError
 from edgeq.targets import load_target
 from edgeq.tflite.model import Graph, Operator, Tensor
 from edgeq.tflite.write import write_graph
@@ -139,6 +142,42 @@ def test_kernels_without_sdot_on_a_core_that_has_it_are_an_error() -> None:
     with pytest.raises(VerifyError, match=r"no SDOT ran \(got smlal.8h, wanted sdot\)"):
         check_dot_product(found, load_target("cortex-a75"))
     check_dot_product(found, load_target("cortex-a7"))
+
+
+@pytest.fixture
+def comparing(tmp_path: Path) -> Reference:
+    """A file with an operation that XNNPACK has not."""
+    body = "    a = GreaterOrEqual(x, k)\n    y = Where(a, one, minus)\n"
+    one = np.ones(1, np.float32)
+    constants = {"k": np.zeros(1, np.float32), "one": one, "minus": -one}
+    path = tmp_path / "signs.tflite"
+    path.write_bytes(write_graph(artifact_of(float_model(body, constants, {"x": (1, 3, 4, 4)})).conversion.graph))
+    return make_reference(path)
+
+
+def test_a_runtime_without_an_operation_is_left_out_and_it_is_said(
+    comparing: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoded(chosen: Lane, reference: Reference, *_: object) -> EmulatedLane:
+        chosen.encode(reference.graph)
+        return lane(name=chosen.name)
+
+    monkeypatch.setattr(importlib.import_module("edgeq.bench.emulate"), "_run_lane", encoded)
+    a7 = load_target("cortex-a7")
+    found = emulate(comparing, a7)
+    assert [row.lane for row in found.lanes] == ["tflite-runtime"]
+    assert "GREATER_EQUAL is not one that the XNNPACK runner has" in found.left_out["xnnpack"]
+    assert "xnnpack was not run: tensor" in str(BenchResult(comparing.path, (found,)))
+    with pytest.raises(ExportError, match="GREATER_EQUAL"):
+        emulate(comparing, a7, lanes=["xnnpack"])
+
+
+@needs_downloads
+def test_what_xnnpack_has_not_is_counted_in_tflite_runtime(comparing: Reference) -> None:
+    found = emulate(comparing, load_target("cortex-a7"))
+    (row,) = found.lanes
+    assert row.lane == "tflite-runtime"
+    assert row.agreement.equal
 
 
 def test_targets_without_lanes_and_unknown_lanes_are_refused(reference: Reference) -> None:
