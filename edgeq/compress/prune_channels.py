@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -36,7 +37,8 @@ class PruneChannels(Method):
         outliers: instead, by ``activation``: take out what is active less often than its group's mean less so many
             standard deviations; the thesis takes 2.
         distortion: first add noise of this strength to the weights, so that units that share a feature part.
-        multiple: kept channels are rounded up to a multiple of it: kernels make 16 at a time with SDOT, 8 on ARMv7.
+        multiple: kept channels are rounded up to a multiple of it; 0 for as many as the target's kernels compute at a
+            time: 16 where it has dot products, else 8; halved until ``macs`` can be met.
         minimum: of channels that are left in a layer.
         samples: training images that are looked at.
         steps: rounds, each followed by ``epochs`` of retraining. ``share`` and ``macs`` are reached in the last, by
@@ -54,7 +56,7 @@ class PruneChannels(Method):
     active: float | None = None
     outliers: float = 0.0
     distortion: float = 0.0
-    multiple: int = 16
+    multiple: int = 0
     minimum: int = 1
     samples: int = 512
     steps: int = 1
@@ -71,7 +73,7 @@ class PruneChannels(Method):
         by_activity = self.active is None and not self.outliers
         self.require(by_activity or self.criterion == "activation", given[0], self.criterion, "criterion = activation")
         self.require(0 <= self.distortion <= 10, "distortion", self.distortion, "0 to 10")
-        self.require(1 <= self.multiple <= 1024, "multiple", self.multiple, "1 to 1024")
+        self.require(0 <= self.multiple <= 1024, "multiple", self.multiple, "0 to 1024")
         self.require(1 <= self.minimum <= 1 << 16, "minimum", self.minimum, "1 to 65536")
         self.require(1 <= self.samples <= 1 << 20, "samples", self.samples, "1 to 1048576")
         self.require(1 <= self.steps <= 100, "steps", self.steps, "1 to 100")
@@ -152,12 +154,13 @@ class PruneChannels(Method):
         first = context.memory.setdefault("channels", dict(zip(names, map(len, groups), strict=True)))
         full = [first[name] for name in names]
         macs = context.memory.setdefault("macs", macs_kept(graph, everything))
-        choice = Choice(graph, groups, full, scores, self.multiple, self.minimum)
+        multiple = self.multiple or _channels_at_a_time(context.recipe)
+        choice = Choice(graph, groups, full, scores, multiple, self.minimum)
         done = (context.round + 1) / self.steps
         if self.share:
             return choice.by_share((1 - self.share) ** done)
         if self.macs:
-            return self._within(choice, self.macs**done * macs)
+            return self._within(choice, self.macs**done * macs, context)
         unwanted = np.zeros(graph.classes, dtype=bool)
         for group in groups:
             least = self.active
@@ -167,15 +170,26 @@ class PruneChannels(Method):
             unwanted[group] = scores[group] <= least
         return choice.without(unwanted)
 
-    def _within(self, choice: Choice, budget: float) -> NDArray[np.bool_]:
+    def _within(self, choice: Choice, budget: float, context: Context) -> NDArray[np.bool_]:
         from edgeq.compress.channel_cut import macs_kept
 
         kept = choice.by_macs(budget)
+        while kept is None and choice.multiple > 1 and not self.multiple:
+            choice = dataclasses.replace(choice, multiple=choice.multiple // 2)
+            context.progress.note(f"{self.name}: channels are multiples of {choice.multiple}, to fit into the budget")
+            kept = choice.by_macs(budget)
         if kept is None:
             raise ModelError("the multiply-adds cannot fall so far", where=f"compress {self.name}: macs",
                              got=macs_kept(choice.graph, choice.by_share(0.0)), wanted=f"{budget:.0f} or fewer",
                              remedy="lower multiple or minimum, or skip fewer layers")  # fmt: skip
         return kept
+
+
+def _channels_at_a_time(recipe: Recipe) -> int:
+    from edgeq.compress.kernel_cost import kernel_cost
+    from edgeq.targets import load_target
+
+    return kernel_cost(load_target(recipe.target)).channels
 
 
 def _names(graph: ChannelGraph, groups: list[NDArray[np.int64]]) -> list[str]:

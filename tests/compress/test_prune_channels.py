@@ -161,9 +161,9 @@ def test_kept_channels_are_rounded_up(multiple: int, left: int) -> None:
     assert kept[graph.layers["0"].outputs].sum() == left
 
 
-def _apply(model: nn.Module, **options: object) -> None:
+def _apply(model: nn.Module, target: str = "cortex-a75", **options: object) -> None:
     method = PruneChannels(**options)  # type: ignore[arg-type]
-    context = Context(images(), Recipe())
+    context = Context(images(), Recipe(target=target))
     for done in range(method.rounds):
         method.apply(model, Context(context.data, context.recipe, round=done, memory=context.memory))
 
@@ -178,7 +178,23 @@ def test_a_budget_of_multiply_adds_is_kept() -> None:
     _apply(model, macs=0.4, multiple=1, steps=2)
     assert 0.36 < count_model(model, (3, 8, 8))["macs"] / before <= 0.4
     with pytest.raises(ModelError, match="cannot fall so far"):
-        _apply(_resnet(), macs=0.1)
+        _apply(_resnet(), macs=0.1, multiple=16)
+
+
+@pytest.mark.parametrize(("target", "multiple"), [("cortex-a75", 16), ("cortex-a7", 8)])
+def test_kept_channels_are_multiples_of_what_a_target_computes_at_a_time(target: str, multiple: int) -> None:
+    model = _resnet()
+    _apply(model, target, share=0.6)
+    kept = [model.get_submodule(path).out_channels for path in ("conv1", "layer2.0.conv1", "layer3.0.conv1")]
+    assert kept == [max(multiple, 8), 16, 32]
+
+
+def test_the_multiple_is_halved_until_the_budget_can_be_met() -> None:
+    model = _resnet()
+    before = count_model(model, (3, 8, 8))["macs"]
+    _apply(model, macs=0.1)
+    assert count_model(model, (3, 8, 8))["macs"] / before <= 0.1
+    assert [model.get_submodule(path).out_channels for path in ("conv1", "layer2.0.conv1")] == [4, 8]
 
 
 def test_rounds_end_where_one_round_does() -> None:
@@ -245,7 +261,7 @@ def test_the_sum_network_shrinks_to_few_units_when_distorted() -> None:
         ({"share": 0.5, "macs": 0.5}, "one of share"),
         ({"active": 0.0}, "criterion = activation"),
         ({"share": 1.0}, "below 1"),
-        ({"share": 0.5, "multiple": 0}, "multiple"),
+        ({"share": 0.5, "multiple": -1}, "multiple"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, float], match: str) -> None:
