@@ -23,6 +23,7 @@ from edgeq.errors import EdgeqError, ModelError, RecipeError
 from edgeq.manifest import read_manifest
 from edgeq.progress import Progress, Silent, Task
 from edgeq.recipe import Recipe, load_recipe, recipe_to_toml
+from edgeq.workspace import Workspace
 
 __all__ = ["Run", "Sweep", "run_sweep", "stop"]
 
@@ -194,7 +195,7 @@ def _command(run: Run, folder: Path) -> list[str]:
     command += ["--recipe", str(folder / f"{run.name}.toml"), "--out", str(folder / run.name)]
     if run.after:
         command += ["--init", str(folder / run.after / "checkpoint.safetensors")]
-    if any((folder / f".{run.name}.part" / "checkpoints").glob("[!.]*")):
+    if Workspace(folder / run.name).has_training():
         command.append("--resume")
     return command
 

@@ -56,7 +56,7 @@ class Workspace:
                 remedy=f"go on with it with --resume, or delete it: rm -r {self.folder}",
             )
         _clear(self.folder, keep={CHECKPOINTS, LOGS} if resume else set())
-        for path in (self.folder / CHECKPOINTS).glob(".*"):
+        for path in (self.folder / CHECKPOINTS).rglob(".*"):
             path.unlink()  # half a checkpoint, from a kill
         if resume and not self.has_training():
             for name in (CHECKPOINTS, LOGS):
@@ -66,8 +66,8 @@ class Workspace:
     def has_training(self) -> bool:
         """Whether the hidden folder has a checkpoint that would be lost with it."""
         mine, theirs = self.folder / CHECKPOINTS, self.out / CHECKPOINTS
-        paths = [path for path in mine.glob("*") if not path.name.startswith(".")]
-        return any(not ((theirs / path.name).is_file() and filecmp.cmp(path, theirs / path.name)) for path in paths)
+        pairs = [(path, theirs / path.relative_to(mine)) for path in mine.rglob("[!.]*.ckpt")]
+        return any(not (old.is_file() and filecmp.cmp(path, old)) for path, old in pairs)
 
     def commit(self) -> None:
         """Put the finished folder in the place of ``out``; an earlier result is removed once the new one is there."""

@@ -93,6 +93,7 @@ def train_and_compress(
     from edgeq.train import CHECKPOINT, train
 
     steps = plan_steps(recipe)
+    first = next((step for step in steps if step.recipe.train.epochs), steps[0])  # the first to leave a checkpoint
     constraints: list[Constraint] = []
     entries: list[dict[str, Any]] = []
     result: TrainResult | None = None
@@ -112,9 +113,9 @@ def train_and_compress(
             made_with.append(json.dumps(step.method.to_table(), sort_keys=True))
             entries.append(_entry(step, model, data, time.perf_counter() - began))
         if step.recipe.train.epochs or result is None:
-            found = resume and (not step.folder or (where / CHECKPOINT).is_file())
+            goes_on = resume and (step is first or (where / CHECKPOINT).is_file())
             result = train(
-                model, data, step.recipe, where, resume=found, progress=progress,
+                model, data, step.recipe, where, resume=goes_on, progress=progress,
                 constraints=constraints, made_with=made_with, teacher=teacher,
             )  # fmt: skip
             if entries and result.history:

@@ -89,6 +89,28 @@ def test_an_interrupted_build_goes_on_to_the_same_weights(tmp_path: Path) -> Non
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize("step", [2, 25])
+def test_an_interrupted_build_from_a_trained_network_goes_on(tmp_path: Path, step: int) -> None:
+    """The first training has no epochs, and so no checkpoint, however far the second one is."""
+    from small_training import interrupt_at
+
+    start = build(recipe_from_dict({"model": "lenet5", "train": {"epochs": 1}}), tmp_path / "start")
+    train = {"epochs": 0, "init": str(start.out / "checkpoint.safetensors")}
+    compress = [{"method": "prune-magnitude", "sparsity": 0.5, "epochs": 2}]
+    recipe = recipe_from_dict({"model": "lenet5", "train": train, "compress": compress})
+    build(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        build(recipe, tmp_path / "out", progress=interrupt_at(step))
+    kept = (tmp_path / ".out.part").exists()
+    assert kept == (step > (1438 + 127) // 128), "of the first epoch there is nothing to go on from"
+    if not kept:
+        with pytest.raises(RecipeError, match="no checkpoint to go on from"):
+            build(recipe, tmp_path / "out", resume=True)
+    build(recipe, tmp_path / "out", resume=kept)
+    for name in ("grid.safetensors", "checkpoint.safetensors", "model.tflite"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_a_pruned_weight_stays_zero_in_each_form_of_the_pull(tmp_path: Path) -> None:
     from small_training import images, network
 
