@@ -16,6 +16,7 @@ from edgeq.rounding.table import METHODS
 __all__ = ["ENTRIES", "PLAIN", "Entry"]
 
 PULLED: Final = {"method": "periodic", "regularizer": RegularizerRecipe(form="decoupled", pull=1.0)}
+SHIFTED: Final = PULLED | {"quantize": QuantizeRecipe(scale_format="power-of-two")}
 WIDTHS: Final = (8, 4, 2)
 ADAM: Final = {"optimizer": "adamw", "learning_rate": 0.003}
 
@@ -90,7 +91,7 @@ PLAIN: Final = "plain-8bit"
 SYMMETRIC: Final = "CIFAR-10, WRN-16-1-bottleneck: {} % (float 91.51 %)"
 ENTRIES: Final = (
     Entry(PLAIN),
-    Entry("power-of-two", recipe={**PULLED, "quantize": QuantizeRecipe(scale_format="power-of-two")}),
+    Entry("power-of-two", ("fold-batch-norm",), recipe=SHIFTED),
     Entry("prune-50", ("prune-magnitude,sparsity=0.5",)),
     Entry("prune-80", ("prune-magnitude,sparsity=0.8",)),
     Entry("prune-90-in-4", ("prune-magnitude,sparsity=0.9,steps=4",)),

@@ -32,7 +32,7 @@ def test_every_run_has_the_same_epochs_from_its_seeds_network(tmp_path: Path) ->
 
 def test_every_method_that_needs_no_network_of_its_own_has_a_row() -> None:
     compressing = {text.partition(",")[0] for entry in ENTRIES for text in entry.compress}
-    assert compressing == METHODS.keys() - {"fold-dirac", "fold-batch-norm"}
+    assert compressing == METHODS.keys() - {"fold-dirac"}
     methods = {run.recipe.method for run in compression_runs(Recipe(), 100, EPOCHS, (0,))}
     assert methods == {"post-training", "periodic", "bit-progressive", *ROUNDING}
 
