@@ -83,10 +83,9 @@ def table2(table: dict[str, Any]) -> list[str]:
         cells = [f"{row['paper']:.2f} %", f"{row['mean']:.2f} %", _mean(row["unrounded"], "{:.2f} %")]
         rows.append([*name, *cells, _mean(row["distance"], "{:.3f}")])
     claims = [f"- {claim.replace('_', ' ')}: {_yes(holds)}" for claim, holds in table["shape"].items()]
-    failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
     return [
         f"{_origin(table)} {table['epochs']} epochs from scratch, batches of 256; a diverged training counts as 0.",
-        *("", markdown(TABLE2_COLUMNS, rows), "", *claims, *failed),
+        *("", markdown(TABLE2_COLUMNS, rows), "", *claims, *_failed(table)),
     ]
 
 
@@ -101,10 +100,9 @@ def compression(table: dict[str, Any]) -> list[str]:
         cells = [_share(value, plain, row is first) for value, plain in pairs]
         rows.append([row["name"], row["bits"], _mean(row["tflite"], "{:.2f} %"), far, *cells, row["paper"]])
     epochs = f"{table['epochs']} epochs without a grid ({_mean(table['float_accuracy'], '{:.2f} %')}), then"
-    failed = [f"- {name} failed: {line}" for name, line in table["failures"].items()]
     return [
         f"{_origin(table)} {epochs} {table['retraining_epochs']} for each row; sizes and counts of the first seed.",
-        *("", markdown(COMPRESSION_COLUMNS, rows), "", *failed),
+        *("", markdown(COMPRESSION_COLUMNS, rows), "", *_failed(table)),
     ]
 
 
@@ -114,6 +112,14 @@ PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "methods": methods,
     "table2": table2,
 }
+
+
+def _failed(table: dict[str, Any]) -> list[str]:
+    """A line a reason, with the runs that it stopped."""
+    stopped: dict[str, list[str]] = {}
+    for name, line in table["failures"].items():
+        stopped.setdefault(line.removeprefix("edgeq: error: "), []).append(name)
+    return [f"- failed: {', '.join(names)}: {reason}" for reason, names in stopped.items()]
 
 
 def _yes(holds: bool) -> str:

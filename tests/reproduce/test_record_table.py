@@ -57,6 +57,13 @@ def test_table_2_has_the_papers_figures_beside(record: Any) -> None:
     assert "- dynamic beats fixed: no" in lines
 
 
+def test_runs_that_failed_for_one_reason_share_a_line(record: Any) -> None:
+    found = make_table2(papers_sweep(), 10, (0,))
+    found.failures.update({"a-seed0": "edgeq: error: too thin", "a-seed1": "edgeq: error: too thin", "b-seed0": "full"})
+    lines = record.table2(HEAD | json.loads(json.dumps(found.to_dict(), allow_nan=False)))
+    assert lines[-2:] == ["- failed: a-seed0, a-seed1: too thin", "- failed: b-seed0: full"]
+
+
 @pytest.mark.parametrize("name", ["methods", "table2", "compression", "compression-lenet5"])
 def test_the_page_is_what_the_kept_table_gives(name: str, record: Any) -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
