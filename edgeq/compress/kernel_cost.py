@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from edgeq.recipe import Recipe
     from edgeq.targets import Target
 
-__all__ = ["KernelCost", "Layer", "kernel_cost"]
+__all__ = ["KernelCost", "Layer", "kernel_cost", "kernels_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,10 @@ WITHOUT: Final = KernelCost(8, mac=0.37, depthwise_mac=1.1, output=2.6, place=10
 def kernel_cost(target: Target) -> KernelCost:
     """Of the kernels that XNNPACK takes on a device: 4x16c4 with SDOT, 4x8 and the like without."""
     return WITH_DOT_PRODUCTS if "dotprod" in target.features else WITHOUT
+
+
+def kernels_of(recipe: Recipe) -> KernelCost:
+    """Those of the recipe's target."""
+    from edgeq.targets import load_target
+
+    return kernel_cost(load_target(recipe.target))

@@ -7,6 +7,7 @@ import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from edgeq.compress.kernel_cost import kernels_of
 from edgeq.compress.method import Context, Method
 from edgeq.errors import ModelError
 
@@ -154,7 +155,7 @@ class PruneChannels(Method):
         first = context.memory.setdefault("channels", dict(zip(names, map(len, groups), strict=True)))
         full = [first[name] for name in names]
         macs = context.memory.setdefault("macs", macs_kept(graph, everything))
-        multiple = self.multiple or _channels_at_a_time(context.recipe)
+        multiple = self.multiple or kernels_of(context.recipe).channels
         choice = Choice(graph, groups, full, scores, multiple, self.minimum)
         done = (context.round + 1) / self.steps
         if self.share:
@@ -173,23 +174,14 @@ class PruneChannels(Method):
     def _within(self, choice: Choice, budget: float, context: Context) -> NDArray[np.bool_]:
         from edgeq.compress.channel_cut import macs_kept
 
-        kept = choice.by_macs(budget)
-        while kept is None and choice.multiple > 1 and not self.multiple:
+        while (kept := choice.by_macs(budget)) is None:
+            if choice.multiple == 1 or self.multiple:
+                raise ModelError("the multiply-adds cannot fall so far", where=f"compress {self.name}: macs",
+                                 got=macs_kept(choice.graph, choice.by_share(0.0)), wanted=f"{budget:.0f} or fewer",
+                                 remedy="lower multiple or minimum, or skip fewer layers")  # fmt: skip
             choice = dataclasses.replace(choice, multiple=choice.multiple // 2)
             context.progress.note(f"{self.name}: channels are multiples of {choice.multiple}, to fit into the budget")
-            kept = choice.by_macs(budget)
-        if kept is None:
-            raise ModelError("the multiply-adds cannot fall so far", where=f"compress {self.name}: macs",
-                             got=macs_kept(choice.graph, choice.by_share(0.0)), wanted=f"{budget:.0f} or fewer",
-                             remedy="lower multiple or minimum, or skip fewer layers")  # fmt: skip
         return kept
-
-
-def _channels_at_a_time(recipe: Recipe) -> int:
-    from edgeq.compress.kernel_cost import kernel_cost
-    from edgeq.targets import load_target
-
-    return kernel_cost(load_target(recipe.target)).channels
 
 
 def _names(graph: ChannelGraph, groups: list[NDArray[np.int64]]) -> list[str]:

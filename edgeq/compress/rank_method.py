@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgeq.compress.kernel_cost import KernelCost, kernels_of
 from edgeq.compress.method import Context, Method
 from edgeq.errors import ModelError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeq.compress.count import Place
-    from edgeq.compress.kernel_cost import KernelCost
     from edgeq.compress.ranks import Choice, Pays
     from edgeq.compress.replacements import Replacement
     from edgeq.recipe import Recipe
@@ -84,7 +84,7 @@ class RankMethod(Method):
         context.progress.note(f"{self.name}: " + ", ".join(f"{path} {list(rank)}" for path, rank in choice.items()))
         if left:
             context.progress.note(f"{self.name}: left alone, as they would not get cheaper: {', '.join(left)}")
-        kernels = _kernels(context.recipe)
+        kernels = kernels_of(context.recipe)
         slower = [item.path for item in candidates if item.path in choice
                   and kernels.gain(item.cost_now, item.costs(choice[item.path])) < 0]  # fmt: skip
         if slower:
@@ -126,7 +126,7 @@ class RankMethod(Method):
     def _choose(self, model: nn.Module, candidates: Sequence[Replacement[Any]], context: Context) -> Choice:
         from edgeq.compress.ranks import keeping, smallest_share
 
-        multiple = self.multiple or _kernels(context.recipe).channels
+        multiple = self.multiple or kernels_of(context.recipe).channels
 
         def choice_at(share: float) -> Choice:
             return keeping(candidates, share, multiple)
@@ -149,7 +149,7 @@ class RankMethod(Method):
         from edgeq.compress.count import count_model
         from edgeq.compress.ranks import keeping
 
-        kernels = _kernels(context.recipe)
+        kernels = kernels_of(context.recipe)
         if self.each:
             found: Choice = {}
             for item in candidates:
@@ -174,13 +174,6 @@ class RankMethod(Method):
                 )
             multiple //= 2
             context.progress.note(f"{self.name}: ranks are multiples of {multiple}, to fit into the budget")
-
-
-def _kernels(recipe: Recipe) -> KernelCost:
-    from edgeq.compress.kernel_cost import kernel_cost
-    from edgeq.targets import load_target
-
-    return kernel_cost(load_target(recipe.target))
 
 
 def _saving(kernels: KernelCost, least: float) -> Pays:

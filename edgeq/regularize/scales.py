@@ -72,11 +72,13 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
         c, parameter = weight.held, weight.parameter
         if c is None or parameter.grad is None or not parameter.requires_grad:
             continue
+        per_channel = c.dim() > 0
         if weight.beneath is None:
-            slope = weight.total(parameter.grad * parameter)
+            slope = weight.total(parameter.grad * parameter, per_channel)
         else:
             within = weight.beneath.abs() <= c * share
-            slope = weight.total(parameter.grad * torch.where(within, parameter - weight.beneath, parameter))
+            moved = torch.where(within, parameter - weight.beneath, parameter)
+            slope = weight.total(parameter.grad * moved, per_channel)
             parameter.grad.mul_(within)
         count = parameter.numel() / max(1, c.numel())
         alive = c >= torch.finfo(torch.float32).tiny

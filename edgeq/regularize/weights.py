@@ -60,19 +60,14 @@ class Weight:
         """
         if self.held is None and self.rounding is None:
             values = self.parameter.detach().to(gradient.dtype)
-            magnitude = values.abs()
-            peak = self._over(magnitude, per_channel, lambda part, axes: part.amax(axes, keepdim=True))
-            largest = torch.where(magnitude == peak, values.sign(), 0.0)
-            moment, count = (
-                self._over(part, per_channel, lambda part, axes: part.sum(axes, keepdim=True))
-                for part in (gradient * values, largest.abs())
-            )
+            peak = self.peak(per_channel).to(gradient.dtype)
+            largest = torch.where(values.abs() == peak, values.sign(), 0.0)
+            moment, count = (self.total(part, per_channel) for part in (gradient * values, largest.abs()))
             gradient.sub_(torch.where(peak > 0, moment / (peak * count), 0.0) * largest)
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum of values [O, ...], one an element, over what shares a held scale; of its shape."""
-        assert self.held is not None
-        return self._over(values, self.held.dim() > 0, lambda part, axes: part.sum(axes, keepdim=True))
+    def total(self, values: Tensor, per_channel: bool) -> Tensor:
+        """The sum of values, one an element, over what shares a scale; shaped like :meth:`peak`."""
+        return self._over(values, per_channel, lambda part, axes: part.sum(axes, keepdim=True))
 
     def _over(self, values: Tensor, per_channel: bool, reduce: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
         if not per_channel:

@@ -112,7 +112,7 @@ def _add_parts(entries: Sequence[Entry], sweep: Sweep, out: Path, seeds: Sequenc
     from edgeq.manifest import read_manifest
 
     for entry, seed in itertools.product(entries, seeds):
-        if f"{entry.run}-seed{seed}" in sweep.manifests:
+        if entry.run and f"{entry.run}-seed{seed}" in sweep.manifests:
             found = read_manifest(out / entry.folder(seed) / "manifest.json")
             sweep.manifests[f"{entry.name}-seed{seed}"] = found
 

@@ -1,7 +1,7 @@
 """Table 2 of the paper: ResNet-20 on CIFAR-10 from scratch, by amplitude, schedule and bits; the term is in the loss.
 
 The paper's tables say "test error" and print accuracies. Its epochs between raises are not printed: the dynamic
-amplitude doubles ten times, at equal intervals, up to the value printed.
+amplitude rises 1024-fold, at equal intervals, up to the value printed.
 """
 
 from __future__ import annotations

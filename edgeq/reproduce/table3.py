@@ -1,6 +1,6 @@
 """Table 3 of the paper: ResNet-50 on ImageNet at 8 bits, by function and amplitude; top-1 and top-5.
 
-The amplitude is the dynamic one, which doubles ten times up to the value printed.
+The amplitude is the dynamic one, which rises 1024-fold up to the value printed.
 """
 
 from __future__ import annotations
