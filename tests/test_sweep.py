@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -134,19 +135,21 @@ def test_runs_that_do_not_fit_together_are_refused(tmp_path: Path, runs: list[Ru
     assert not (tmp_path / "sweep").exists()
 
 
-def test_an_interrupt_stops_the_children(tmp_path: Path) -> None:
-    code = "import pathlib, sys; from edgeq import sweep; from edgeq.recipe import Recipe\n"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_children(tmp_path: Path, number: signal.Signals) -> None:
+    code = "import sys; from edgeq import sweep; from edgeq.cli import main\n"
     code += f"sweep.COMMAND = (sys.executable, {str(tmp_path / 'child.py')!r})\n"
-    code += f"sweep.run_sweep([sweep.Run('long', Recipe(seed=60))], pathlib.Path({str(tmp_path / 'sweep')!r}))\n"
+    code += f"main(['reproduce', 'methods', '--seed', '60', '--out', {str(tmp_path / 'sweep')!r}])\n"
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (tmp_path / "sweep" / "sleeping").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    parent.send_signal(2)
+    parent.send_signal(number)
     threading.Timer(50, parent.kill).start()
     _, told = parent.communicate()
-    assert b"KeyboardInterrupt" in told
-    assert b"KeyboardInterrupt" in (tmp_path / "sweep" / "long.log").read_bytes()
+    assert parent.returncode == 128 + number, told
+    (log,) = (tmp_path / "sweep").glob("*.log")
+    assert b"KeyboardInterrupt" in log.read_bytes()
 
 
 def test_cores_and_devices_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:

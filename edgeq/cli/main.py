@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import threading
+from signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, getsignal, signal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,15 +48,22 @@ COMMANDS = {
     "completion": "A shell script that completes commands, options and names on TAB.",
 }
 
-INTERRUPTED = 130
+
+class _TerminatedError(KeyboardInterrupt):
+    """``kill``, a scheduler's time limit, a terminal that closed: whatever tidies up for Ctrl-C does so for these."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class _InterruptError(Exception):
-    """Ctrl-C. click would print an empty line for a KeyboardInterrupt and forget what it was."""
+    """Ctrl-C and the like. click would print an empty line for a KeyboardInterrupt and forget what it was."""
 
     def __init__(self, cause: KeyboardInterrupt) -> None:
-        self.notes: list[str] = getattr(cause, "__notes__", [])
-        super().__init__(*self.notes)
+        how, number = ("terminated", cause.number) if isinstance(cause, _TerminatedError) else ("interrupted", SIGINT)
+        self.code = 128 + number
+        super().__init__(how, *getattr(cause, "__notes__", ["nothing was changed"]))
 
 
 class _Commands(SuggestingGroup):
@@ -103,12 +111,19 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 an error told in one line, 2 usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 an error told in one line, 2 usage, 130 interrupted, 143 terminated."""
     threading.excepthook = _thread_error
+    for number in (SIGTERM, SIGHUP):
+        if getsignal(number) is SIG_DFL:  # nohup has SIGHUP ignored
+            signal(number, _terminate)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to fail
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(_run(args))
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise _TerminatedError(number)
 
 
 def _thread_error(hook: threading.ExceptHookArgs) -> None:
@@ -130,9 +145,9 @@ def _run(args: list[str] | None) -> int:
     except EdgeqError as error:
         return _fail(str(error), 1)
     except _InterruptError as error:
-        return _fail("; ".join(["interrupted", *(error.notes or ["nothing was changed"])]), INTERRUPTED)
+        return _fail("; ".join(error.args), error.code)
     except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", INTERRUPTED)
+        return _fail("interrupted", 128 + SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
         return 1

@@ -118,15 +118,19 @@ def deterministic() -> Iterator[None]:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Let Ctrl-C leave as KeyboardInterrupt: Lightning makes it ``sys.exit(1)`` and goes on ignoring the signal."""
+    """Let Ctrl-C leave as KeyboardInterrupt: Lightning makes it ``sys.exit(1)`` and goes on ignoring the signal.
+
+    A handler of SIGTERM that raises one is let through, too, and put back: Lightning calls it after its own.
+    """
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise error.__context__ from None
         raise
     finally:
         if main:
-            signal.signal(signal.SIGINT, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

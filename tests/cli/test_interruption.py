@@ -68,13 +68,16 @@ def test_a_killed_training_goes_on_to_the_same_bytes(built: Build, tmp_path: Pat
         assert (tmp_path / "out" / file).read_bytes() == (built.out / file).read_bytes(), file
 
 
-def test_ctrl_c_in_the_middle_keeps_the_training(built: Build, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "terminated")]
+)
+def test_a_signal_in_the_middle_keeps_the_training(built: Build, tmp_path: Path, name: str, told: str) -> None:
     arguments = ["build", *built.arguments, "--out", tmp_path / "out"]
-    ended = run(STOP.format(name="SIGINT", after="import time; time.sleep(30)"), arguments)
-    assert ended.returncode == 130, ended.stderr
+    ended = run(STOP.format(name=name, after="import time; time.sleep(30)"), arguments)
+    assert ended.returncode == 128 + signal.Signals[name], ended.stderr
     (line,) = errors(ended.stderr)
     kept = "what was trained is kept; the same command with --resume goes on from the last epoch"
-    assert line == f"edgeq: error: interrupted; {kept}"
+    assert line == f"edgeq: error: {told}; {kept}"
     assert left(tmp_path) == [".out.part"]
     assert left(tmp_path / ".out.part" / "checkpoints") == ["last.ckpt"]
 
