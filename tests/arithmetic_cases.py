@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from int8_models import Constant, weights
-from operation_case import Case
+from operation_case import IMAGE, Case
 
 TWO = {"x": (1, 3, 6, 11), "z": (1, 3, 6, 11)}
 ELEMENTWISE = (
@@ -29,6 +29,14 @@ ELEMENTWISE = (
         "y = Div (x, c)",
         "DEPTHWISE_CONV_2D",
         {"c": np.array([0.5, -30, 7], np.float32).reshape(3, 1, 1)},
+    ),
+    Case(
+        "Div",
+        "by a number a column",
+        "y = Div (x, c)",
+        "RESHAPE DEPTHWISE_CONV_2D RESHAPE",
+        {"c": np.array([0.5, -30, 7, 1, 2], np.float32)},
+        {"x": (1, 5)},
     ),
     Case("Div", "of a number", "t = Tanh (x)\n a = Exp (t)\n y = Div (c, a)", "TANH EXP CAST CAST GATHER", {"c": 2.0}),
     Case("Neg", "plain", "y = Neg (x)", "MUL"),
@@ -120,6 +128,34 @@ SELECT = (
            {"c": 0.31}, steep=True)
       for row, kind in (("Greater", "GREATER_EQUAL"), ("GreaterOrEqual", "GREATER_EQUAL"), ("Less", "LESS_EQUAL"),
                         ("LessOrEqual", "LESS_EQUAL"))),
+    *(Case(row, about, f"g = {row} (x, c)\n y = Where (g, p, n)", "DEPTHWISE_CONV_2D", {"c": c, "p": p, "n": n}, inputs,
+           steep=True)
+      for row, about, c, p, n, inputs in (
+          ("GreaterOrEqual", "a sign", 0.31, 1.0, -1.0, IMAGE),
+          ("GreaterOrEqual", "a sign a channel", BOUNDS, 1.0, -1.0, IMAGE),
+          ("Greater", "a step a channel, one out of reach", -BOUNDS, 1.0, 0.0, IMAGE),
+          ("Less", "a step down a channel", BOUNDS, 6.0, 0.0, IMAGE),
+          ("LessOrEqual", "a sign, falling", -0.31, -1.0, 1.0, IMAGE),
+      )),
+    Case("GreaterOrEqual", "a sign, the number first", "g = GreaterOrEqual (c, x)\n y = Where (g, p, n)",
+         "DEPTHWISE_CONV_2D", {"c": BOUNDS, "p": 1.0, "n": -1.0}, steep=True),
+    Case("GreaterOrEqual", "no ends of a grid", "g = GreaterOrEqual (x, c)\n w = Where (g, p, n)\n y = Add (w, x)",
+         "GREATER_EQUAL SELECT_V2 ADD", {"c": 0.31, "p": 0.75, "n": 0.25}, steep=True),
+    Case("GreaterOrEqual", "a sign of three dimensions", "d = Conv (x, w)\n g = GreaterOrEqual (d, c)\n"
+         " y = Where (g, p, n)", "RESHAPE TRANSPOSE CONV_2D DEPTHWISE_CONV_2D RESHAPE TRANSPOSE",
+         {"w": weights(4, 5, 3), "c": weights(4, 1), "p": 1.0, "n": -1.0}, {"x": (1, 5, 7)}, steep=True),
+    Case("GreaterOrEqual", "a sign of three dimensions, channels not last", "g = GreaterOrEqual (x, c)\n"
+         " y = Where (g, p, n)", "GREATER_EQUAL SELECT_V2",
+         {"c": 0.31, "p": 1.0, "n": -1.0}, {"x": (1, 5, 7)}, steep=True),
+    Case("GreaterOrEqual", "a sign of a pooled image", "m = GlobalAveragePool (x)\n f = Flatten (m)\n"
+         " g = GreaterOrEqual (f, c)\n s = Where (g, p, n)\n y = MatMul (s, w)",
+         "MEAN DEPTHWISE_CONV_2D RESHAPE FULLY_CONNECTED", {"c": weights(3), "p": 1.0, "n": -1.0, "w": weights(3, 4)},
+         steep=True),
+    Case("GreaterOrEqual", "a sign of a matrix", "g = GreaterOrEqual (x, c)\n y = Where (g, p, n)",
+         "RESHAPE DEPTHWISE_CONV_2D RESHAPE", {"c": 0.31, "p": 1.0, "n": -1.0}, {"x": (1, 7)}, steep=True),
+    Case("GreaterOrEqual", "two steps of a comparison", "g = GreaterOrEqual (x, c)\n w = Where (g, p, n)\n"
+         " v = Where (g, n, p)\n y = Sub (w, v)", "GREATER_EQUAL SELECT_V2 SELECT_V2 SUB",
+         {"c": 0.31, "p": 1.0, "n": -1.0}, steep=True),
     Case("Greater", "two", "g = Greater (x, z)\n y = Where (g, x, z)", "GREATER SELECT_V2", inputs=TWO),
     Case("Greater", "a number first", "g = Greater (c, x)\n y = Where (g, c, x)", "LESS_EQUAL SELECT_V2", {"c": 0.31}),
     Case("Greater", "never", "g = Greater (x, c)\n y = Where (g, c, x)", "GREATER SELECT_V2", {"c": 50.0}),

@@ -111,7 +111,11 @@ def compare(kind: str) -> Row:
         number = 0.0 if kind == "Equal" else draft.one_of(0.3, -0.5, 50.0)
         other: Any = number if fitting is None else fitting
         mask = draft.one(kind, [x, other] if draft.chance() else [other, x])
-        _select(draft, mask, x)
+        numbers = draft.one_of(None, (1.0, -1.0), (0.0, 6.0), (0.75, 0.25))
+        if numbers is None:
+            _select(draft, mask, x)
+        else:
+            draft.one("Where", [mask, *numbers], large=6.0)
 
     return Row(kind, add)
 

@@ -9,17 +9,15 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
-from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import FLOAT, Quantization
 from edgeq.tflite.operands import broadcast_operands
+from edgeq.tflite.ops.channels import channel_order, emit_channels
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.table import look_up
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 
 __all__ = ["ELEMENTWISE"]
-
-CHANNELS_LAST: dict[int, Order] = {3: (0, (), 2, 1), 4: (0, 2, 3, 1)}
 
 
 def add(low: Lowering, node: ir.Node) -> None:
@@ -87,28 +85,18 @@ def div(low: Lowering, node: ir.Node) -> None:
 def _scale_channels(low: Lowering, node: ir.Node, factors: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     """A factor a channel, each exactly: codes 127 with the factors as the scales of a depthwise convolution."""
     shape = low.shape(node.outputs[0])
-    order = CHANNELS_LAST.get(len(shape))
-    shape_of_factors = (1,) * (len(shape) - factors.ndim) + factors.shape
-    if order is None or shape_of_factors != (1, shape[1], *[1] * (len(shape) - 2)):
+    order = channel_order(shape, factors.shape)
+    if order is None or low.view(node.inputs[0], node).layout.shape != shape:
         raise ExportError(
             "a division by such a constant is not lowered",
             where=node_name(node),
             got=factors.shape,
-            wanted="a number, or one a channel of [N, C, L] or [N, C, H, W]",
+            wanted="a number, or one a channel of [N, C], [N, C, L] or [N, C, H, W]",
             remedy="multiply by the inverse instead",
         )
-    source = low.activation(node.inputs[0], node, order)
-    channels, name = shape[1], f"{node.outputs[0].name}"
-    scale = np.abs(factors.ravel() / 127).astype(np.float32)
-    codes = np.broadcast_to(127 * np.sign(factors.ravel()), (1, 1, 1, channels)).astype(np.int8)
-    filters = low.add_constant(f"{name}/factors", codes, Quantization.per_channel(scale, 3))
-    zeros = np.zeros(channels, np.int64 if low.dtype == "int16" else np.int32)
-    bias = low.add_constant(f"{name}/zeros", zeros, Quantization.per_channel(low.grid(source).scale[0] * scale, 0))
-    options = schema.DepthwiseConv2DOptionsT(
-        padding=schema.Padding.VALID, strideH=1, strideW=1, depthMultiplier=1, dilationHFactor=1, dilationWFactor=1
-    )
-    layout = Layout.arranged(shape, order)
-    low.emit(node, "DEPTHWISE_CONV_2D", [source, filters, bias], options, layout=layout, version=3, fuse=True)
+    numbers = factors.ravel()
+    codes, scale = (127 * np.sign(numbers)).astype(np.int8), np.abs(numbers / 127).astype(np.float32)
+    emit_channels(low, node, node.inputs[0], order, codes, scale, np.zeros(len(numbers)))
 
 
 def maximum(low: Lowering, node: ir.Node) -> None:

@@ -16,6 +16,7 @@ from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Quantization, Tensor
 from edgeq.tflite.operands import broadcast_operands
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.ops.step import first_codes, lower_step
 from edgeq.tflite.ops.table import table_index
 from edgeq.tflite.qdq_values import float_source, is_constant, node_name, read_real_constant
 from edgeq.tflite.refusals import no_form
@@ -53,6 +54,8 @@ def _comparison(kind: str, holds: Comparison) -> Callable[[Lowering, ir.Node], N
         if not real or sources[real[0]].dtype not in (None, ir.DataType.FLOAT):
             raise ExportError("only real numbers are compared", where=node_name(node), wanted="a quantized input")
         if len(real) == 1:
+            if kind != "EQUAL" and lower_step(low, node, TURNED[kind] if real[0] else kind, real[0]):
+                return
             _compare_number(low, node, kind, real[0], holds)
             return
         (first, second), layout = broadcast_operands(low, node)
@@ -116,12 +119,10 @@ def _compare_numbers(low: Lowering, node: ir.Node, kind: str, slot: int) -> None
     if low.dtype != "int8" or kind == "EQUAL":
         raise no_form(node, low.dtype)
     kind = TURNED[kind] if slot else kind
-    side: Any = "left" if kind in ("GREATER_EQUAL", "LESS") else "right"
     grid = low.grid(low.view(node.inputs[slot], node).tensor)
-    values = grid.scale[0] * (np.arange(-128, 128) - grid.zero_point[0]).astype(np.float32)
 
     def bounds(numbers: NDArray[Any]) -> NDArray[Any]:
-        first = np.searchsorted(values, numbers.astype(np.float32), side) - 128
+        first = first_codes(grid, numbers, kind)
         return first.astype(np.int8 if first.max() < 128 else np.int32)
 
     operands, layout = broadcast_operands(low, node, (slot, 1 - slot), grid=grid, codes=bounds)
@@ -221,22 +222,28 @@ OPTIONS: dict[str, Callable[[], object]] = {
 SELECT = (
     Operation(
         "Greater",
-        "GREATER",
+        "GREATER or, with a Where, DEPTHWISE_CONV_2D",
         _comparison("GREATER", np.greater),
         grid="same",
         limits="activations, or one and a constant",
     ),
     Operation(
         "GreaterOrEqual",
-        "GREATER_EQUAL",
+        "GREATER_EQUAL or, with a Where, DEPTHWISE_CONV_2D",
         _comparison("GREATER_EQUAL", np.greater_equal),
         grid="same",
         limits="activations, or one and a constant",
     ),
-    Operation("Less", "LESS", _comparison("LESS", np.less), grid="same", limits="activations, or one and a constant"),
+    Operation(
+        "Less",
+        "LESS or, with a Where, DEPTHWISE_CONV_2D",
+        _comparison("LESS", np.less),
+        grid="same",
+        limits="activations, or one and a constant",
+    ),
     Operation(
         "LessOrEqual",
-        "LESS_EQUAL",
+        "LESS_EQUAL or, with a Where, DEPTHWISE_CONV_2D",
         _comparison("LESS_EQUAL", np.less_equal),
         grid="same",
         limits="activations, or one and a constant",
