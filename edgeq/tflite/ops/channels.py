@@ -47,7 +47,7 @@ def emit_channels(
         low, node: the graph and the node.
         source: x, [N, C], [N, C, L] or [N, C, H, W].
         order: of :func:`channel_order`.
-        codes, scale: of a weight, [C].
+        codes, scale: of a weight, [C]; a scale for all is [1].
         bias: integers [C], in steps of x's scale times the weight's.
         bounds: what the operation holds its result to; where there are none, the Relu or Clip that follows.
         result: the value that is computed, where it is not the node's first output.

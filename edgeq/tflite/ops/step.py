@@ -74,7 +74,7 @@ def lower_step(low: Lowering, node: ir.Node, kind: str, slot: int) -> bool:
         node.inputs[slot],
         order,
         np.full(channels, sign * WEIGHT, np.int8),
-        np.full(channels, step),
+        np.full(1, step),
         sign * (WEIGHT * (grid.zero_point[0].astype(np.int64) - first) + HALF),
         bounds=bounds,
         result=chosen.outputs[0],
