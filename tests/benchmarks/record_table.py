@@ -133,7 +133,8 @@ def _share(value: int, plain: int, first: bool) -> str:
 
 def _origin(table: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, table["seeds"]))
-    return f"`{table['command']}`, mean of seeds {seeds}, {table['machine']}."
+    kind = "mean of seeds" if len(table["seeds"]) > 1 else "seed"
+    return f"`{table['command']}`, {kind} {seeds}, {table['machine']}."
 
 
 def _mean(values: Sequence[float | None], form: str) -> str:
