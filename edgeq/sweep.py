@@ -244,7 +244,7 @@ def _last_line(folder: Path, run: Run) -> str:
 
 @contextlib.contextmanager
 def _stopping(children: list[_Child]) -> Iterator[None]:
-    """Stop what still runs when something stops us, as Ctrl-C would: the last epoch's checkpoint stays whole."""
+    """Stop what still runs when something stops us: the last epoch's checkpoint stays whole."""
     try:
         yield
     finally:
@@ -252,10 +252,13 @@ def _stopping(children: list[_Child]) -> Iterator[None]:
 
 
 def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End processes that lead groups of their own as Ctrl-C would, and by force what does not end."""
+    """End processes that lead groups of their own as ``kill`` would, and by force what does not end.
+
+    Not as Ctrl-C would: what a script starts in the background has SIGINT ignored, and so have its children.
+    """
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGTERM)
     for process in processes:
         try:
             process.wait(GRACE_S)

@@ -21,7 +21,7 @@ from edgeq.sweep import Run, run_sweep
 # Stands in for `edgeq train`: notes that it began, does what the recipe's seed says, leaves a manifest.
 CHILD = textwrap.dedent(
     """
-    import json, pathlib, sys, time, tomllib
+    import json, os, pathlib, sys, time, tomllib
     options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
     out = pathlib.Path(options["--out"])
     recipe = tomllib.loads(pathlib.Path(options["--recipe"]).read_text())
@@ -31,7 +31,8 @@ CHILD = textwrap.dedent(
         print("edgeq: training diverged")
         sys.exit(1)
     if recipe["seed"] == 60:
-        (out.parent / "sleeping").touch()
+        (out.parent / "part").write_text(str(os.getpid()))
+        (out.parent / "part").rename(out.parent / "sleeping")
         time.sleep(60)
     out.mkdir()
     (out / "manifest.json").write_text(json.dumps({"schema": 1, "accuracy": {"snapped": recipe["seed"]}}))
@@ -141,15 +142,36 @@ def test_a_signal_stops_the_children(tmp_path: Path, number: signal.Signals) -> 
     code += f"sweep.COMMAND = (sys.executable, {str(tmp_path / 'child.py')!r})\n"
     code += f"main(['reproduce', 'methods', '--seed', '60', '--out', {str(tmp_path / 'sweep')!r}])\n"
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "sweep" / "sleeping").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    child = child_of(tmp_path / "sweep")
     parent.send_signal(number)
     threading.Timer(50, parent.kill).start()
     _, told = parent.communicate()
     assert parent.returncode == 128 + number, told
-    (log,) = (tmp_path / "sweep").glob("*.log")
-    assert b"KeyboardInterrupt" in log.read_bytes()
+    assert not Path("/proc", child).exists()
+
+
+def test_children_of_a_background_job_are_stopped(tmp_path: Path) -> None:
+    """Such a job and all that it starts have SIGINT ignored."""
+    code = "import pathlib, signal, sys; from edgeq import sweep; from edgeq.recipe import Recipe\n"
+    code += "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+    code += f"sweep.COMMAND = (sys.executable, {str(tmp_path / 'child.py')!r})\n"
+    code += f"sweep.run_sweep([sweep.Run('long', Recipe(seed=60))], pathlib.Path({str(tmp_path / 'sweep')!r}))\n"
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    child = child_of(tmp_path / "sweep")
+    began = time.monotonic()
+    parent.terminate()
+    assert parent.wait(50) == 3
+    assert not Path("/proc", child).exists()
+    assert time.monotonic() - began < module.GRACE_S / 2
+
+
+def child_of(folder: Path) -> str:
+    """The process of the run that sleeps, once it does."""
+    deadline = time.monotonic() + 60
+    while not (folder / "sleeping").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return (folder / "sleeping").read_text()
 
 
 def test_cores_and_devices_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
