@@ -66,6 +66,9 @@ class TrainRecipe:
         crop_padding: zero pixels put on each side before a random crop; 0 puts none.
         crop_scale: the smallest share of an image's area that is cut out at random and scaled to the network's input,
             in place of that crop; 0 for none.
+        initial_image_size: the shorter side in pixels that training images are scaled to at first (progressive
+            resizing): in the first half of the epochs; then it grows evenly in steps of 4 pixels, and from four fifths
+            on the images are whole. 0 leaves them whole throughout. Networks that end in global pooling take any size.
         flip: random left-right mirror; left out, it follows the data set (digits are not mirrored).
         brightness: the largest offset that is added to an image, in pixel values.
         contrast: how far the factor of an image's contrast is from 1 at most.
@@ -109,6 +112,7 @@ class TrainRecipe:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     crop_padding: int = 4
     crop_scale: float = 0.0
+    initial_image_size: int = 0
     flip: bool | None = None
     brightness: float = 0.0
     contrast: float = 0.0
@@ -151,6 +155,8 @@ class TrainRecipe:
         require(0 <= self.color_offset <= 10, "train.color_offset", self.color_offset, "0 to 10")
         require(0 <= self.crop_padding <= 64, "train.crop_padding", self.crop_padding, "0 to 64")
         require(0 <= self.cutout <= 4096, "train.cutout", self.cutout, "0 to 4096")
+        size = self.initial_image_size
+        require(size == 0 or 4 <= size <= 4096, "train.initial_image_size", size, "0, or 4 to 4096")
         begin = self.activations_from
         require(begin is None or 0 <= begin < 1, "train.activations_from", begin, "0 or more, below 1")
         require(self.patience >= 0, "train.patience", self.patience, "0 or more")

@@ -38,6 +38,7 @@ FIELDS = {
     "activations": ("train", "activations"),
     "init": ("train", "init"),
     "cutout": ("train", "cutout"),
+    "initial_image_size": ("train", "initial_image_size"),
     "label_smoothing": ("train", "label_smoothing"),
     "distillation": ("train", "distillation"),
     "precision": ("train", "precision"),
@@ -182,6 +183,9 @@ _RECIPE_OPTIONS = [
     ),
     click.option("--init", metavar="FILE", help="Weights to start from, .safetensors."),
     click.option("--cutout", type=int, metavar="PIXELS", help="Blank a square of each training image [0]."),
+    click.option(
+        "--initial-image-size", type=int, metavar="PIXELS", help="Train on smaller images at first: a side [whole]."
+    ),
     click.option("--label-smoothing", type=float, help="Spread so much of the target over all classes [0]."),
     click.option("--distillation", type=float, help="Share of the loss that keeps answers as --init gave them [0]."),
     click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), help="Of the training [auto]."),

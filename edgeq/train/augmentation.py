@@ -13,6 +13,7 @@ from edgeq.data import ImageData, augment, normalize
 from edgeq.data.colors import ColorChange, color_axes
 from edgeq.recipe import Recipe
 from edgeq.train.batches import epoch_generator
+from edgeq.train.resizing import scaled, size_in_epoch
 from edgeq.train_recipe import TrainRecipe
 
 __all__ = ["Augmentation", "augmented_samples"]
@@ -42,9 +43,9 @@ class Augmentation:
         _, height, width = data.input_shape
         return cls(train, data.mirrors if train.flip is None else train.flip, colors, (height, width))
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """uint8 [N, C, H, W] to uint8 [N, C, height, width], on the same device."""
-        return augment(
+    def __call__(self, images: Tensor, generator: torch.Generator, epoch: int | None = None) -> Tensor:
+        """uint8 [N, C, H, W] to uint8 [N, C, height, width], on the same device; smaller in an early epoch."""
+        images = augment(
             images,
             crop_padding=self.train.crop_padding,
             flip=self.flip,
@@ -54,6 +55,7 @@ class Augmentation:
             crop_scale=self.train.crop_scale,
             colors=self.colors,
         )
+        return images if epoch is None else scaled(images, size_in_epoch(self.train, epoch, self.size))
 
 
 def augmented_samples(data: ImageData, recipe: Recipe, count: int) -> NDArray[np.float32]:

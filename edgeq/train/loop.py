@@ -42,6 +42,7 @@ from edgeq.train.checkpoint import (
 )
 from edgeq.train.device import resolve_device, resolve_precision
 from edgeq.train.rates import frozen, frozen_layers, set_training
+from edgeq.train.resizing import require_smaller_images
 from edgeq.train.result import EpochLog, TrainResult
 from edgeq.train_recipe import TrainRecipe
 
@@ -90,7 +91,8 @@ def train(
         The history and the speed.
 
     Raises:
-        RecipeError: cuda is asked for and absent; ``resume`` finds no checkpoint, or one of another recipe or data.
+        RecipeError: cuda is asked for and absent; the network cannot take the first images' size; ``resume`` finds no
+            checkpoint, or one of another recipe or data.
         FormatError: the checkpoint is damaged, or holds more than tensors and plain values.
         ModelError: training diverged, the network has no weights to regularize, or the checkpoint is another network's
             or cannot be written.
@@ -98,6 +100,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; the last epoch's checkpoint is whole.
     """
     require_plain_weights(model, recipe.method)
+    require_smaller_images(model, recipe.train, data.input_shape)
     rate = recipe.train.learning_rate_for(recipe.bits)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=rate))
     device = resolve_device(recipe.train.device)

@@ -128,7 +128,7 @@ class TrainingModule(LightningModule):
     def training_step(self, bounds: tuple[int, int], batch_index: int) -> Tensor:
         chosen = self._order[slice(*bounds)]
         images = next(self._feed).to(self.device) if self._data.on_disk else self._images[chosen]
-        images = self._augment(images, self._generator)
+        images = self._augment(images, self._generator, self.current_epoch)
         labels, inputs, smoothing = self._labels[chosen], self._inputs(images), self.recipe.train.label_smoothing
         losses, answers = [], self._answers(inputs)
         for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
