@@ -147,10 +147,9 @@ def test_kernels_without_sdot_on_a_core_that_has_it_are_an_error() -> None:
 @pytest.fixture
 def comparing(tmp_path: Path) -> Reference:
     """A file with an operation that XNNPACK has not."""
-    body = "    a = GreaterOrEqual(x, k)\n    y = Where(a, one, minus)\n"
-    one = np.ones(1, np.float32)
-    constants = {"k": np.zeros(1, np.float32), "one": one, "minus": -one}
-    path = tmp_path / "signs.tflite"
+    body = "    a = GreaterOrEqual(x, k)\n    y = Where(a, x, k)\n"
+    constants = {"k": np.zeros(1, np.float32)}
+    path = tmp_path / "chosen.tflite"
     path.write_bytes(write_graph(artifact_of(float_model(body, constants, {"x": (1, 3, 4, 4)})).conversion.graph))
     return make_reference(path)
 

@@ -132,8 +132,11 @@ def test_int8_is_litert_to_the_byte(int8_outputs: dict[str, Outputs], name: str)
 @needs_downloads
 @pytest.mark.parametrize("name", IN_FLOAT)
 def test_float_is_litert_but_for_the_order_of_sums(float_outputs: dict[str, Outputs], name: str) -> None:
+    """Of a step, which saturates in int8, the float twin is a ramp: it makes much of a last bit."""
+    ramps = {case.name for case in CASES if case.steep}
     for found, wanted in zip(float_outputs[name].found, float_outputs[name].wanted, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, float(np.abs(wanted).max())))
+        atol = (1e-3 if name in ramps else 1e-5) * max(1.0, float(np.abs(wanted).max()))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
 
 
 # --- what edgeq does not write, and where XNNPACK of 2022 is known to differ ----------------------------------------

@@ -29,6 +29,7 @@ def stop(self, trainer, module):
 
 
 lightning_parts.LastCheckpoint.on_train_epoch_end = stop
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 from edgeq.cli.main import main
 main(sys.argv[1:])
 """
