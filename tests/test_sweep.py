@@ -21,7 +21,7 @@ from edgeq.sweep import Run, run_sweep
 # Stands in for `edgeq train`: notes that it began, does what the recipe's seed says, leaves a manifest.
 CHILD = textwrap.dedent(
     """
-    import json, os, pathlib, sys, time, tomllib
+    import json, os, pathlib, signal, sys, time, tomllib
     options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
     out = pathlib.Path(options["--out"])
     recipe = tomllib.loads(pathlib.Path(options["--recipe"]).read_text())
@@ -31,6 +31,7 @@ CHILD = textwrap.dedent(
         print("edgeq: training diverged")
         sys.exit(1)
     if recipe["seed"] == 60:
+        signal.signal(signal.SIGTERM, lambda *_: ((out.parent / "asked").touch(), sys.exit(1)))
         (out.parent / "part").write_text(str(os.getpid()))
         (out.parent / "part").rename(out.parent / "sleeping")
         time.sleep(60)
@@ -147,6 +148,7 @@ def test_a_signal_stops_the_children(tmp_path: Path, number: signal.Signals) -> 
     threading.Timer(50, parent.kill).start()
     _, told = parent.communicate()
     assert parent.returncode == 128 + number, told
+    assert (tmp_path / "sweep" / "asked").exists()
     assert not Path("/proc", child).exists()
 
 
@@ -162,6 +164,7 @@ def test_children_of_a_background_job_are_stopped(tmp_path: Path) -> None:
     began = time.monotonic()
     parent.terminate()
     assert parent.wait(50) == 3
+    assert (tmp_path / "sweep" / "asked").exists()
     assert not Path("/proc", child).exists()
     assert time.monotonic() - began < module.GRACE_S / 2
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import torch
 
+from edgeq.data.pixels import to_pixels
+
 __all__ = ["ColorChange", "change_colors", "color_axes"]
 
 MOST_IMAGES: Final = 10_000
@@ -56,7 +58,7 @@ def change_colors(images: torch.Tensor, change: ColorChange, generator: torch.Ge
     values = values + change.brightness * draws[0]
     mean = values.mean((2, 3), keepdim=True)
     values = (values - mean) * (1 + change.contrast * draws[1]) + mean
-    return values.round_().clamp_(0, 255).to(torch.uint8)
+    return to_pixels(values)
 
 
 def color_axes(images: torch.Tensor) -> torch.Tensor:

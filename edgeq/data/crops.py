@@ -7,6 +7,8 @@ import math
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
+from edgeq.data.pixels import to_pixels
+
 __all__ = ["center_crop", "random_resized_crop"]
 
 WIDEST = 4 / 3
@@ -55,4 +57,4 @@ def random_resized_crop(
         theta[:, axis, 2] = (2 * draws[2 + axis] - 1) * (1 - side)
     grid = affine_grid(theta, [count, channels, *size], align_corners=False)
     values = grid_sample(images.to(torch.float32), grid, padding_mode="border", align_corners=False)
-    return values.round_().clamp_(0, 255).to(torch.uint8)
+    return to_pixels(values)

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch.nn.functional import interpolate
 
 from edgeq.data.cifar import CifarReader, is_cifar_file
 from edgeq.data.crops import center_crop
@@ -19,6 +18,7 @@ from edgeq.data.idx import IdxReader, is_idx_file
 from edgeq.data.image_data import ImageData
 from edgeq.data.image_folder import FolderReader
 from edgeq.data.limits import require_memory
+from edgeq.data.pixels import scaled
 from edgeq.data.source import open_source, reading
 from edgeq.data.sums import load_sums
 from edgeq.errors import DataError
@@ -118,7 +118,5 @@ def _scaled(data: ImageData, side: int) -> ImageData:
 def _resized(images: torch.Tensor, side: int) -> torch.Tensor:
     resized = torch.empty((*images.shape[:2], side, side), dtype=torch.uint8)
     for start in range(0, len(images), 256):
-        part = images[start : start + 256].float()
-        scaled = interpolate(part, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
-        resized[start : start + 256] = scaled.round().clamp(0, 255).to(torch.uint8)
+        resized[start : start + 256] = scaled(images[start : start + 256], (side, side))
     return resized

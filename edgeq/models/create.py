@@ -37,7 +37,7 @@ from edgeq.models.vgg import VGG, VGG11, VGG16
 from edgeq.models.vit import ViT
 from edgeq.models.wide_resnet import WideResNet
 
-__all__ = ["MODELS", "build_network", "check_name", "create_model"]
+__all__ = ["MODELS", "build_network", "check_name", "create_model", "unchanged"]
 
 Builder = Callable[[int, Any], nn.Module]
 
@@ -170,7 +170,7 @@ def _builder(name: str) -> Builder:
 def _check_output(model: nn.Module, name: str, wanted: tuple[int, ...], input_shape: tuple[int, int, int]) -> None:
     first = next(model.parameters(), torch.empty(0))
     zeros = torch.zeros((1, *input_shape), device=first.device)
-    with _unchanged(model), torch.no_grad():
+    with unchanged(model), torch.no_grad():
         model.eval()
         try:
             output = model(zeros)
@@ -190,7 +190,7 @@ def _check_output(model: nn.Module, name: str, wanted: tuple[int, ...], input_sh
 
 
 @contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
+def unchanged(model: nn.Module) -> Iterator[None]:
     """Put training flags and buffers back as they were."""
     flags = [(module, module.training) for module in model.modules()]
     saved = [(buffer, buffer.clone()) for buffer in model.buffers() if not nn.parameter.is_lazy(buffer)]

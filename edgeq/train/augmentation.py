@@ -11,9 +11,10 @@ from torch import Tensor
 
 from edgeq.data import ImageData, augment, normalize
 from edgeq.data.colors import ColorChange, color_axes
+from edgeq.data.pixels import scaled
 from edgeq.recipe import Recipe
 from edgeq.train.batches import epoch_generator
-from edgeq.train.resizing import scaled, size_in_epoch
+from edgeq.train.resizing import size_in_epoch
 from edgeq.train_recipe import TrainRecipe
 
 __all__ = ["Augmentation", "augmented_samples"]

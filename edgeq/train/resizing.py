@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch import nn
 
 from edgeq.errors import RecipeError
+from edgeq.models.create import unchanged
 from edgeq.train_recipe import TrainRecipe
 
-__all__ = ["require_smaller_images", "scaled", "size_in_epoch"]
+__all__ = ["require_smaller_images", "size_in_epoch"]
 
 GROWS_FROM, WHOLE_FROM = 5, 8  # tenths of the epochs
 PIXELS_A_STEP = 4
@@ -37,14 +37,6 @@ def size_in_epoch(train: TrainRecipe, epoch: int, whole: tuple[int, int]) -> tup
     return height, width
 
 
-def scaled(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale uint8 [N, C, H, W] to (height, width), bilinearly and antialiased, rounded to pixels; on their device."""
-    if tuple(images.shape[2:]) == size:
-        return images
-    values = interpolate(images.to(torch.float32), size, mode="bilinear", antialias=True)
-    return values.round_().clamp_(0, 255).to(torch.uint8)
-
-
 def require_smaller_images(model: nn.Module, train: TrainRecipe, input_shape: tuple[int, int, int]) -> None:
     """See that a network takes what the first epoch would give it.
 
@@ -65,15 +57,12 @@ def require_smaller_images(model: nn.Module, train: TrainRecipe, input_shape: tu
         return
     height, width = size_in_epoch(train, 0, (whole[0], whole[1]))
     parameter = next(model.parameters())
-    training = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros((1, channels, height, width), device=parameter.device, dtype=parameter.dtype))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise RecipeError(
-            "this network takes images of one size only", where=where, got=f"{width} x {height}",
-            wanted=f"{whole[1]} x {whole[0]}", remedy="leave the key out",
-        ) from error  # fmt: skip
-    finally:
-        for module, was in training.items():
-            module.training = was
+    zeros = torch.zeros((1, channels, height, width), device=parameter.device, dtype=parameter.dtype)
+    with unchanged(model), torch.no_grad():
+        try:
+            model.eval()(zeros)
+        except Exception as error:  # a foreign forward can raise anything
+            raise RecipeError(
+                "this network takes images of one size only", where=where, got=f"{width} x {height}",
+                wanted=f"{whole[1]} x {whole[0]}", remedy="leave the key out",
+            ) from error  # fmt: skip

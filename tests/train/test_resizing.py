@@ -10,10 +10,11 @@ import torch
 from small_training import images
 from torch import nn
 
+from edgeq.data.pixels import scaled
 from edgeq.errors import RecipeError
 from edgeq.recipe import Recipe, TrainRecipe
 from edgeq.train import train
-from edgeq.train.resizing import scaled, size_in_epoch
+from edgeq.train.resizing import size_in_epoch
 
 
 def pooled() -> nn.Sequential:

@@ -99,9 +99,4 @@ def _bounds(grid: Quantization, lowest: float, highest: float) -> Bounds | None:
     """What TFLite must hold a saturating result to for these two codes to be its ends; None where it cannot."""
     if lowest == highest:
         return None
-    smallest, largest = grid.limits
-    for bounds in (NO_BOUNDS, *FUSED):
-        least, most = bounds.codes(grid)
-        if (lowest, highest) == (max(least, smallest), min(most, largest)):
-            return bounds
-    return None
+    return next((bounds for bounds in (NO_BOUNDS, *FUSED) if bounds.codes(grid) == (lowest, highest)), None)
