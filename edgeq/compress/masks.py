@@ -37,12 +37,11 @@ def prunable(model: nn.Module, method: str, skip: Iterable[str] = ()) -> Iterato
         yield path, weight.detach()  # type: ignore[operator]
 
 
-def mask_constraint(model: nn.Module, method: str, masks: Mapping[str, Tensor]) -> Constraint:
+def mask_constraint(model: nn.Module, masks: Mapping[str, Tensor]) -> Constraint:
     """Zero what the masks leave out, now and after each later step.
 
     Args:
         model: the network, also the one that is trained later: weights are found by path at each call.
-        method: for messages.
         masks: bool, of the weight's shape, by path; False is zero.
     """
     import torch
@@ -60,7 +59,7 @@ def mask_constraint(model: nn.Module, method: str, masks: Mapping[str, Tensor]) 
             weight.mul_(mask)
 
     project()
-    return Constraint(method, project)
+    return Constraint(project)
 
 
 def share_of_zeros(model: nn.Module) -> float:

@@ -26,14 +26,12 @@ class Constraint:
     """What the weights must go on fulfilling after a method was applied.
 
     Attributes:
-        method: the method's name, for messages.
         project: puts the weights back to what fulfils it, in place; called after each step of the optimizer, before
             the periodic regularizer moves them, and once before the training. Elementwise rounding with one scale a
             tensor must keep what it makes true: zeros, equal weights.
         penalty: an addition to the loss, a scalar; None for none.
     """
 
-    method: str
     project: Callable[[], None]
     penalty: Callable[[], Tensor] | None = None
 

@@ -58,7 +58,7 @@ class PruneBalanced(Method):
         if not masks:
             raise ModelError("no layer's inputs are a multiple of the group", where=f"compress {self.name}: of",
                              got=self.of, remedy="choose a smaller group")  # fmt: skip
-        return mask_constraint(model, self.name, masks)
+        return mask_constraint(model, masks)
 
     def facts(self, model: nn.Module) -> dict[str, float]:
         return {"zeros": share_of_zeros(model)}

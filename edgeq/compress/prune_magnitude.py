@@ -67,7 +67,7 @@ class PruneMagnitude(Method):
             limits = {path: self._limit(weight, share) for path, weight in weights.items()}
         most = 1 - 2**-20  # the largest weight of a layer always stays
         masks = {path: size > limits[path].clamp_max(size.max() * most) for path, size in _sizes(weights)}
-        return mask_constraint(model, self.name, masks)
+        return mask_constraint(model, masks)
 
     def facts(self, model: nn.Module) -> dict[str, float]:
         return {"zeros": share_of_zeros(model)}

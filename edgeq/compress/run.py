@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +36,14 @@ class Step:
         recipe: of this training alone; the periodic term, and the rounding of activations, are in the last one that
             has epochs.
         method: what is applied before it; None for the first training.
+        position: of the method in the recipe, which may name one twice.
         round: how often that method was applied before.
         folder: of its checkpoints, inside the build's.
     """
 
     recipe: Recipe
     method: Method | None = None
+    position: int = 0
     round: int = 0
     folder: str = ""
 
@@ -51,7 +52,7 @@ def plan_steps(recipe: Recipe) -> list[Step]:
     """The trainings of a recipe, the first one included."""
     first = recipe.train if recipe.train.init else dataclasses.replace(recipe.train, distillation=0.0)
     steps = [Step(dataclasses.replace(recipe, compress=(), train=first))]
-    for method in recipe.compress:
+    for position, method in enumerate(recipe.compress):
         for done in range(method.rounds):
             train = dataclasses.replace(
                 recipe.train,
@@ -62,7 +63,7 @@ def plan_steps(recipe: Recipe) -> list[Step]:
                 init=BEFORE,
             )
             folder = f"{CHECKPOINTS}/{len(steps)}-{method.name}"
-            steps.append(Step(dataclasses.replace(recipe, compress=(), train=train), method, done, folder))
+            steps.append(Step(dataclasses.replace(recipe, compress=(), train=train), method, position, done, folder))
     last = max((index for index, step in enumerate(steps) if step.recipe.train.epochs), default=0)
     return [
         step if index == last else dataclasses.replace(step, recipe=_without_pull(step.recipe))
@@ -94,7 +95,7 @@ def train_and_compress(
 
     steps = plan_steps(recipe)
     first = next((step for step in steps if step.recipe.train.epochs), steps[0])  # the first to leave a checkpoint
-    constraints: list[Constraint] = []
+    constraints: dict[int, Constraint] = {}  # by the method's position: a further round's is instead of the one before
     entries: list[dict[str, Any]] = []
     result: TrainResult | None = None
     made_with: list[str] = []
@@ -109,20 +110,24 @@ def train_and_compress(
             progress.note(f"{step.method.name}{_round(step)}")
             memory = memory if step.round else {}
             context = Context(data, recipe, progress, step.round, memory)
-            constraints = _apply(step.method, model, context, constraints)
+            found = step.method.apply(model, context)
+            model.eval()
+            constraints.pop(step.position, None)
+            if found is not None:
+                constraints[step.position] = found
             made_with.append(json.dumps(step.method.to_table(), sort_keys=True))
             entries.append(_entry(step, model, data, time.perf_counter() - began))
         if step.recipe.train.epochs or result is None:
             goes_on = resume and (step is first or (where / CHECKPOINT).is_file())
             result = train(
                 model, data, step.recipe, where, resume=goes_on, progress=progress,
-                constraints=constraints, made_with=made_with, teacher=teacher,
+                constraints=tuple(constraints.values()), made_with=made_with, teacher=teacher,
             )  # fmt: skip
             if entries and result.history:
                 entries[-1]["test_accuracy"] = result.history[-1].test_accuracy
         else:  # what it held is of the network before the method
             result = dataclasses.replace(result, scales={}, activations=None)
-        for constraint in constraints:
+        for constraint in constraints.values():
             constraint.project()
     assert result is not None
     return result, entries
@@ -132,14 +137,6 @@ def _without_pull(recipe: Recipe) -> Recipe:
     train = dataclasses.replace(recipe.train, activations="float")
     rounding = RoundingRecipe(ends=recipe.rounding.ends)
     return dataclasses.replace(recipe, method="post-training", rounding=rounding, train=train)
-
-
-def _apply(method: Method, model: nn.Module, context: Context, earlier: Sequence[Constraint]) -> list[Constraint]:
-    """Apply a method; what an earlier round of the same method asked for, it asks for anew."""
-    kept = [item for item in earlier if not (context.round and item.method == method.name)]
-    found = method.apply(model, context)
-    model.eval()
-    return [*kept, *([found] if found is not None else [])]
 
 
 def _entry(step: Step, model: nn.Module, data: ImageData, seconds: float) -> dict[str, Any]:

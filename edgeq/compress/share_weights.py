@@ -128,4 +128,4 @@ def _sharing(model: nn.Module, groups: dict[str, Tensor]) -> Constraint:
             weight.copy_(means.to(weight.dtype)[group].view_as(weight))
 
     project()
-    return Constraint(ShareWeights.name, project)
+    return Constraint(project)

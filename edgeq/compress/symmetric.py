@@ -98,7 +98,7 @@ class Symmetric(Method):
         if last:
             return _tie(model, tied, from_first=self.form in ("triangular", "soft"))
         if self.form == "soft":
-            return Constraint(self.name, lambda: None, lambda: self._penalty(model, tied))
+            return Constraint(lambda: None, lambda: self._penalty(model, tied))
         for path in tied:
             train_by_factors(model.get_submodule(path), self.form)
         return None
@@ -180,4 +180,4 @@ def _tie(model: nn.Module, tied: dict[str, NDArray[np.int64]], *, from_first: bo
                 firsts = torch.from_numpy(np.unique(places, return_index=True)[1])
                 weight.copy_(weight.flatten()[firsts][groups[path]])
     project()
-    return Constraint("symmetric", project)
+    return Constraint(project)

@@ -42,7 +42,7 @@ def recipes() -> list[edgeq.Recipe]:
 
 def run(recipe: edgeq.Recipe, folder: Path) -> dict[str, Any]:
     """One seed of one network: trained dense and in float, then built by the recipe."""
-    training = dataclasses.replace(recipe.train, epochs=total_epochs(recipe))
+    training = dataclasses.replace(recipe.train, epochs=total_epochs(recipe), distillation=0.0)
     edgeq.train(dataclasses.replace(recipe, compress=(), method="post-training", train=training), folder / "dense")
     edgeq.build(recipe, folder / "built")
     return figures(recipe, folder)

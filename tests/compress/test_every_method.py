@@ -126,7 +126,7 @@ def test_a_pruned_weight_stays_zero_in_each_form_of_the_pull(tmp_path: Path) -> 
     for number, extra in enumerate(forms):
         model = network().eval()
         mask = torch.rand(5, 6, 3, 3) < 0.3
-        constraint = mask_constraint(model, "test", {"3": mask})
+        constraint = mask_constraint(model, {"3": mask})
         recipe = recipe_from_dict({"train": {"epochs": 2, "batch_size": 16, "precision": "fp32"}, **extra})
         train(model, images(), recipe, tmp_path / str(number), constraints=[constraint])
         weight = model.state_dict()["3.weight"]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from small_training import images
+from small_training import images, network
 from torch import nn
 
+from edgeq.compress.masks import share_of_zeros
 from edgeq.compress.method import Context, Method
 from edgeq.compress.prune_balanced import PruneBalanced
 from edgeq.compress.prune_magnitude import PruneMagnitude
+from edgeq.compress.run import train_and_compress
 from edgeq.errors import ModelError, RecipeError
-from edgeq.recipe import Recipe, recipe_from_dict
+from edgeq.progress import Silent
+from edgeq.recipe import Recipe, TrainRecipe, recipe_from_dict
 
 
 def _pruned(method: Method, *layers: nn.Module) -> nn.Sequential:
@@ -29,6 +34,19 @@ def test_the_threshold_is_a_multiple_of_the_dense_deviation_in_every_round() -> 
     dense = layer.weight.detach().clone()
     _pruned(PruneMagnitude(deviations=1.0, steps=3), layer)
     assert torch.equal(layer.weight != 0, dense.abs() > dense.std())
+
+
+def test_a_method_named_twice_keeps_what_it_did_before(tmp_path: Path) -> None:
+    model = network()
+    first, second = model[0], model[3]
+    train = TrainRecipe(epochs=1, batch_size=16, precision="fp32")
+    methods = (
+        PruneMagnitude(sparsity=0.5, skip=("3", "6"), epochs=1),
+        PruneMagnitude(sparsity=0.75, skip=("0", "6"), epochs=1, steps=2),
+    )
+    recipe = Recipe(train=train, compress=methods)
+    train_and_compress(model, images(), recipe, tmp_path, resume=False, progress=Silent())
+    assert [share_of_zeros(layer) for layer in (first, second)] == [0.5, pytest.approx(0.75, abs=0.002)]
 
 
 def test_across_the_network_layers_with_small_weights_lose_more_but_never_all() -> None:
