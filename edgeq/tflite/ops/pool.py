@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,19 @@ import onnx_ir as ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import ExportError
+from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
+from edgeq.tflite.model import Quantization
 from edgeq.tflite.ops.operation import Operation
+from edgeq.tflite.ops.reduce import global_average_pool
 from edgeq.tflite.ops.window import SAME, VALID, Window, image_order, padded, read_window, result_layout
 from edgeq.tflite.qdq_values import node_name
 
 __all__ = ["POOL"]
+
+MOST_TAPS = 25
+"""Of XNNPACK's depthwise kernels; a larger window is computed a channel at a time, slower than an average pool."""
+GROWN = 3
 
 
 def max_pool(low: Lowering, node: ir.Node) -> None:
@@ -33,13 +41,27 @@ def max_pool(low: Lowering, node: ir.Node) -> None:
 
 
 def average_pool(low: Lowering, node: ir.Node) -> None:
-    """Padded pixels that count (count_include_pad) are written by PAD. Those that do not, and what ceil_mode reaches
-    past them, are left out by the kernels of SAME: at once where its windows are ONNX's, else by taking some of the
-    windows of stride 1."""
+    """Of the whole image, a mean. Where all windows have as many pixels, a depthwise convolution: XNNPACK has no
+    average pool of integers, and TFLite's own takes two to four times its instructions.
+
+    Padded pixels that count (count_include_pad) are zeros, as SAME or PAD writes them. Those that do not, and what
+    ceil_mode reaches past them, are left out by the kernels of SAME: at once where its windows are ONNX's, else by
+    taking some of the windows of stride 1.
+    """
     source, window = _input(low, node)
     layout = result_layout(low, node)
     grid, size = low.grid(source), layout.tensor_shape[1:3]
-    if node.attributes.get_int("count_include_pad", 0):
+    counted = node.attributes.get_int("count_include_pad", 0)
+    image = low.tensors[source].shape[1:3]
+    reaching = _reaching(node, window, image, size)
+    if window.kernel == image and not any(reaching.pads):
+        global_average_pool(low, node)
+        return
+    few = math.prod(window.kernel) <= MOST_TAPS
+    if few and low.dtype == grid.dtype == "int8" and (reaching == window if counted else not any(reaching.pads)):
+        _average_by_convolution(low, node, source, window, layout)
+        return
+    if counted:
         source, _ = padded(low, node, source, window, same=False)
         window = replace(window, pads=(0, 0, 0, 0))
     given = low.tensors[source].shape[1:3]
@@ -68,6 +90,49 @@ def average_pool(low: Lowering, node: ir.Node) -> None:
     ]
     options = schema.StridedSliceOptionsT()
     low.emit(node, "STRIDED_SLICE", [dense, *parts], options, layout=layout, version=2, forced=grid)
+
+
+def _average_by_convolution(low: Lowering, node: ir.Node, source: int, window: Window, layout: Layout) -> None:
+    """Weights of code 1, whose step is one over the pixels of a window."""
+    channels = low.tensors[source].shape[3]
+    step = np.full(1, 1 / math.prod(window.kernel), np.float32)
+    name = f"{node.outputs[0].name}"
+    grown = _grown(window, low.tensors[source].shape[1:3], layout.tensor_shape[1:3])
+    if grown is None:
+        source, padding = padded(low, node, source, window)
+        codes = np.ones((*window.kernel, channels), np.int8)
+    else:
+        (top, left), padding = grown
+        codes = np.zeros((GROWN, GROWN, channels), np.int8)
+        codes[top : top + window.kernel[0], left : left + window.kernel[1]] = 1
+    factors = low.add_constant(f"{name}/factors", codes[None], Quantization.per_channel(step, 3))
+    added = Quantization.per_channel(low.grid(source).scale[0] * step, 0)
+    bias = low.add_constant(f"{name}/bias", np.zeros(channels, np.int32), added)
+    options = schema.DepthwiseConv2DOptionsT(
+        padding=padding, depthMultiplier=1, dilationHFactor=1, dilationWFactor=1, **window.options
+    )
+    low.emit(node, "DEPTHWISE_CONV_2D", [source, factors, bias], options, layout=layout, version=3, fuse=True)
+
+
+def _grown(
+    window: Window, image: tuple[int, ...], result: tuple[int, ...]
+) -> tuple[tuple[int, int], schema.Padding] | None:
+    """Where a smaller window lies in one of 3x3 pixels that gives as many results, and with which padding.
+
+    XNNPACK's depthwise kernels have 9 or 25 taps: fewer are filled up to 9, or, by the versions of 2022, not found.
+    """
+    if max(window.kernel) > GROWN:
+        return None
+    whole = replace(window, kernel=(GROWN, GROWN), pads=(0, 0, 0, 0))
+    totals = whole.same_totals((image[0], image[1]))
+    for padding, before in ((VALID, (0, 0)), (SAME, (totals[0] // 2, totals[1] // 2))):
+        added = totals if padding == SAME else (0, 0)
+        place = before[0] - window.pads[0], before[1] - window.pads[1]
+        fits = (0 <= place[i] <= GROWN - window.kernel[i] for i in range(2))
+        counts = ((image[i] + added[i] - GROWN) // window.strides[i] + 1 == result[i] for i in range(2))
+        if all(fits) and all(counts):
+            return place, padding
+    return None
 
 
 def _input(low: Lowering, node: ir.Node) -> tuple[int, Window]:
@@ -115,7 +180,7 @@ POOL = (
     Operation("MaxPool", "MAX_POOL_2D, PADV2", max_pool, grid="same", limits="no dilations, no indices"),
     Operation(
         "AveragePool",
-        "AVERAGE_POOL_2D, PAD, STRIDED_SLICE",
+        "DEPTHWISE_CONV_2D, MEAN, AVERAGE_POOL_2D, PAD, STRIDED_SLICE",
         average_pool,
         grid="same",
         limits="no dilations; not every padding that is left out of the mean",
