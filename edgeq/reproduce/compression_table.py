@@ -32,7 +32,7 @@ class CompressionRow:
         bits: of a weight.
         tflite: accuracy through the file, in percent, a seed each; NaN where a run failed.
         weights: how many there are in the file.
-        macs: multiply-adds of one inference.
+        macs: multiply-adds of the layers, one inference.
         tflite_bytes, packed_bytes: of the first seed's file, and of its package (``edgeq pack``).
         instructions: of one inference.
         paper: the figure of the method's own paper.
