@@ -161,7 +161,17 @@ def log(low: Lowering, node: ir.Node) -> None:
 
 
 def absolute(low: Lowering, node: ir.Node) -> None:
-    _unary(low, node, "ABS", schema.AbsOptionsT())
+    """A value times its sign, which is a product that saturates: XNNPACK multiplies int8, and has no ABS of it."""
+    if low.dtype != "int8":
+        _unary(low, node, "ABS", schema.AbsOptionsT())
+        return
+    view, name = low.view(node.inputs[0], node), f"{node.outputs[0].name}"
+    shape = low.tensors[view.tensor].shape
+    steep = low.add_number(f"{name}/steep", 2 / low.grid(view.tensor).scale[0].item(), len(shape), low.dtype)
+    sign = low.add_activation(f"{name}/sign", shape, Quantization.per_tensor(np.float32(1 / 127), 0))
+    options = schema.MulOptionsT(fusedActivationFunction=schema.ActivationFunctionType.RELU_N1_TO_1)
+    low.add_operator("MUL", [view.tensor, steep], [sign], options, version=2)
+    low.emit(node, "MUL", [view.tensor, sign], schema.MulOptionsT(), layout=view.layout, version=2, fuse=True)
 
 
 def hard_swish(low: Lowering, node: ir.Node) -> None:
@@ -188,7 +198,7 @@ ACTIVATION = (
     Operation("HardSigmoid", "ADD, MUL or CAST, GATHER", hard_sigmoid),
     Operation("Exp", "EXP", exp),
     Operation("Log", "LOG", log),
-    Operation("Abs", "ABS", absolute),
+    Operation("Abs", "MUL", absolute),
     Operation("HardSwish", "HARD_SWISH", hard_swish),
     Operation("Softmax", "SOFTMAX", softmax, fixed_grid=SCORE_GRID),
 )
