@@ -104,8 +104,8 @@ ACTIVATION = (
     Case("Log", "plain", "t = Tanh (x)\n a = Exp (t)\n y = Log (a)", "TANH EXP LOG"),
     Case("Sqrt", "plain", "a = Abs (x)\n y = Sqrt (a)", "MUL MUL SQRT", steep=True),
     Case("Sqrt", "of a grid with negative codes", "a = Sigmoid (x)\n b = Sub (a, c)\n d = Relu (b)\n"
-         " e = Concat <axis = 1> (d, b)\n f = Abs (e)\n y = Sqrt (f)", "LOGISTIC SUB MAXIMUM CONCATENATION MUL MUL SQRT",
-         {"c": 0.3}, steep=True),
+         " e = Concat <axis = 1> (d, b)\n f = Abs (e)\n y = Sqrt (f)",
+         "LOGISTIC SUB MAXIMUM CONCATENATION MUL MUL SQRT", {"c": 0.3}, steep=True),
     Case("Abs", "plain", "y = Abs (x)", "MUL MUL"),
     *(function(row) for row in ("Erf", "Elu", "Celu", "Selu", "Softplus", "Softsign", "Mish",
                                                   "ThresholdedRelu", "Shrink", "Floor", "Ceil", "Round", "Sign",

@@ -42,26 +42,26 @@ def max_pool(low: Lowering, node: ir.Node) -> None:
 
 def average_pool(low: Lowering, node: ir.Node) -> None:
     """Of the whole image, a mean. Where all windows have as many pixels, a depthwise convolution: XNNPACK has no
-    average pool of integers, and TFLite's own takes two to four times its instructions.
-
-    Padded pixels that count (count_include_pad) are zeros, as SAME or PAD writes them. Those that do not, and what
-    ceil_mode reaches past them, are left out by the kernels of SAME: at once where its windows are ONNX's, else by
-    taking some of the windows of stride 1.
-    """
+    average pool of integers, and TFLite's own takes two to four times its instructions."""
     source, window = _input(low, node)
     layout = result_layout(low, node)
-    grid, size = low.grid(source), layout.tensor_shape[1:3]
-    counted = node.attributes.get_int("count_include_pad", 0)
     image = low.tensors[source].shape[1:3]
-    reaching = _reaching(node, window, image, size)
+    reaching = _reaching(node, window, image, layout.tensor_shape[1:3])
+    alike = reaching == window if node.attributes.get_int("count_include_pad", 0) else not any(reaching.pads)
     if window.kernel == image and not any(reaching.pads):
         global_average_pool(low, node)
-        return
-    few = math.prod(window.kernel) <= MOST_TAPS
-    if few and low.dtype == grid.dtype == "int8" and (reaching == window if counted else not any(reaching.pads)):
+    elif alike and math.prod(window.kernel) <= MOST_TAPS and low.dtype == low.grid(source).dtype == "int8":
         _average_by_convolution(low, node, source, window, layout)
-        return
-    if counted:
+    else:
+        _average_by_pool(low, node, source, window, layout)
+
+
+def _average_by_pool(low: Lowering, node: ir.Node, source: int, window: Window, layout: Layout) -> None:
+    """Padded pixels that count (count_include_pad) are written by PAD. Those that do not, and what ceil_mode reaches
+    past them, are left out by the kernels of SAME: at once where its windows are ONNX's, else by taking some of the
+    windows of stride 1."""
+    grid, size = low.grid(source), layout.tensor_shape[1:3]
+    if node.attributes.get_int("count_include_pad", 0):
         source, _ = padded(low, node, source, window, same=False)
         window = replace(window, pads=(0, 0, 0, 0))
     given = low.tensors[source].shape[1:3]
