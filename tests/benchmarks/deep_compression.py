@@ -1,6 +1,6 @@
 """Deep Compression's two LeNets on digits, by the recipes of docs/compress/share-weights.md, into docs/results.
 
-    python tests/benchmarks/deep_compression.py [NAME ...] [--seeds 0 1]
+    python tests/benchmarks/deep_compression.py [NAME ...] [--seeds 0 1 2 3 4 5]
 
 Each is trained dense, in float, for as many epochs as the recipe has in all, then built by the recipe and packed.
 Networks and seeds that are named are measured anew, the others kept.
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -75,28 +76,37 @@ def figures(recipe: edgeq.Recipe, folder: Path) -> dict[str, Any]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    columns = ("network", "seed", "dense, float", "through the file", "weights left", "`.tflite`", "packed")
-    rows = [
-        (
-            f"`{run['model']}`",
-            run["seed"],
-            f"{run['dense_float']:.2f} %",
-            f"{run['tflite']:.2f} %",
-            f"{100 - 100 * run['zeros']:.1f} %",
-            f"{run['tflite_bytes']:,} B",
-            f"{run['packed_bytes']:,} B",
-            f"{run['float32_ratio']:.1f}",
-            PAPER[run["model"]],
-        )
-        for run in runs
-    ]
+    columns = ("network", "seed", "dense, float", "through the file", "lost", "weights left", "`.tflite`", "packed")
+    rows = []
+    for model, paper in PAPER.items():
+        own = [run for run in runs if run["model"] == model]
+        if not own:
+            continue
+        rows += [_cells(run["seed"], run, paper) for run in own]
+        keys = ("dense_float", "tflite", "zeros", "tflite_bytes", "packed_bytes", "float32_ratio")
+        rows.append(_cells("mean", {"model": model} | {key: mean(run[key] for run in own) for key in keys}, paper))
     return markdown((*columns, "times smaller", "paper"), rows)
+
+
+def _cells(seed: int | str, run: dict[str, Any], paper: int) -> tuple[Any, ...]:
+    return (
+        f"`{run['model']}`",
+        seed,
+        f"{run['dense_float']:.2f} %",
+        f"{run['tflite']:.2f} %",
+        f"{run['dense_float'] - run['tflite']:+.2f}",
+        f"{100 - 100 * run['zeros']:.1f} %",
+        f"{run['tflite_bytes']:,.0f} B",
+        f"{run['packed_bytes']:,.0f} B",
+        f"{run['float32_ratio']:.1f}",
+        paper,
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(6))
     arguments = parser.parse_args()
     for recipe in recipes():
         for seed in arguments.seeds if recipe.model in (arguments.names or PAPER) else ():
