@@ -1,4 +1,4 @@
-"""An affine function a channel: a depthwise convolution of one pixel."""
+"""Depthwise convolutions that are no layers: an affine function a channel is one of a single pixel."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from edgeq.tflite.clamp import NO_BOUNDS, Bounds
 from edgeq.tflite.layout import Layout, Order
 from edgeq.tflite.lower import Lowering
 from edgeq.tflite.model import Quantization
+from edgeq.tflite.ops.window import VALID
 
-__all__ = ["channel_order", "emit_channels"]
+__all__ = ["channel_order", "emit_channels", "emit_depthwise"]
 
 CHANNELS_LAST: dict[int, Order] = {2: (0, (), (), 1), 3: (0, (), 2, 1), 4: (0, 2, 3, 1)}
 
@@ -53,15 +54,43 @@ def emit_channels(
         result: the value that is computed, where it is not the node's first output.
     """
     tensor = low.activation(source, node, order)
-    value = node.outputs[0] if result is None else result
-    name = f"{value.name}"
-    filters = low.add_constant(f"{name}/factors", codes.reshape(1, 1, 1, -1), Quantization.per_channel(scale, 3))
+    layout = Layout.arranged(low.shape(node.outputs[0] if result is None else result), order)
+    filters = codes.reshape(1, 1, 1, -1)
+    emit_depthwise(low, node, tensor, filters, scale, bias, layout=layout, bounds=bounds, result=result)
+
+
+def emit_depthwise(
+    low: Lowering,
+    node: ir.Node,
+    source: int,
+    codes: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    bias: NDArray[Any],
+    *,
+    layout: Layout,
+    strides: tuple[int, int] = (1, 1),
+    padding: int = VALID,
+    bounds: Bounds = NO_BOUNDS,
+    result: ir.Value | None = None,
+) -> None:
+    """A filter of each channel, over tensor ``source``.
+
+    Args:
+        low, node: the graph and the node.
+        source: [N, H, W, C].
+        codes, scale: of the filters, [1, h, w, C]; a scale a channel, or one for all.
+        bias, bounds, result: as of :func:`emit_channels`.
+        layout: of the result.
+        strides, padding: along height and width; TFLite's SAME or VALID.
+    """
+    name = f"{(node.outputs[0] if result is None else result).name}"
+    filters = low.add_constant(f"{name}/factors", codes, Quantization.per_channel(scale, 3))
     wide = bias.astype(np.int64 if low.dtype == "int16" else np.int32)
-    added = low.add_constant(f"{name}/bias", wide, Quantization.per_channel(low.grid(tensor).scale[0] * scale, 0))
+    added = low.add_constant(f"{name}/bias", wide, Quantization.per_channel(low.grid(source).scale[0] * scale, 0))
     options = schema.DepthwiseConv2DOptionsT(
-        padding=schema.Padding.VALID,
-        strideH=1,
-        strideW=1,
+        padding=padding,
+        strideH=strides[0],
+        strideW=strides[1],
         depthMultiplier=1,
         dilationHFactor=1,
         dilationWFactor=1,
@@ -70,9 +99,9 @@ def emit_channels(
     low.emit(
         node,
         "DEPTHWISE_CONV_2D",
-        [tensor, filters, added],
+        [source, filters, added],
         options,
-        layout=Layout.arranged(low.shape(value), order),
+        layout=layout,
         version=3,
         fuse=bounds == NO_BOUNDS,
         result=result,

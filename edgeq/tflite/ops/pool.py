@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeq.errors import ExportError
 from edgeq.tflite.layout import Layout
 from edgeq.tflite.lower import Lowering
-from edgeq.tflite.model import Quantization
+from edgeq.tflite.ops.channels import emit_depthwise
 from edgeq.tflite.ops.operation import Operation
 from edgeq.tflite.ops.reduce import global_average_pool
 from edgeq.tflite.ops.window import SAME, VALID, Window, image_order, padded, read_window, result_layout
@@ -96,7 +96,6 @@ def _average_by_convolution(low: Lowering, node: ir.Node, source: int, window: W
     """Weights of code 1, whose step is one over the pixels of a window."""
     channels = low.tensors[source].shape[3]
     step = np.full(1, 1 / math.prod(window.kernel), np.float32)
-    name = f"{node.outputs[0].name}"
     grown = _grown(window, low.tensors[source].shape[1:3], layout.tensor_shape[1:3])
     if grown is None:
         source, padding = padded(low, node, source, window)
@@ -105,13 +104,8 @@ def _average_by_convolution(low: Lowering, node: ir.Node, source: int, window: W
         (top, left), padding = grown
         codes = np.zeros((GROWN, GROWN, channels), np.int8)
         codes[top : top + window.kernel[0], left : left + window.kernel[1]] = 1
-    factors = low.add_constant(f"{name}/factors", codes[None], Quantization.per_channel(step, 3))
-    added = Quantization.per_channel(low.grid(source).scale[0] * step, 0)
-    bias = low.add_constant(f"{name}/bias", np.zeros(channels, np.int32), added)
-    options = schema.DepthwiseConv2DOptionsT(
-        padding=padding, depthMultiplier=1, dilationHFactor=1, dilationWFactor=1, **window.options
-    )
-    low.emit(node, "DEPTHWISE_CONV_2D", [source, factors, bias], options, layout=layout, version=3, fuse=True)
+    bias = np.zeros(channels)
+    emit_depthwise(low, node, source, codes[None], step, bias, layout=layout, strides=window.strides, padding=padding)
 
 
 def _grown(
