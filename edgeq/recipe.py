@@ -170,9 +170,12 @@ class Recipe:
         if self.task != "classify" and self.train.label_smoothing:
             raise RecipeError("there are no classes to spread a target over", where="train.label_smoothing",
                               got=self.train.label_smoothing, remedy=f"leave it out of task {self.task}")  # fmt: skip
-        if self.train.distillation and not (self.task == "classify" and (self.train.init or self.compress)):
+        train = self.train
+        taught = self.task == "classify" and (train.teacher or train.init or self.compress)
+        if train.distillation and not taught:
             raise RecipeError("there is no trained classifier to learn from", where="train.distillation",
-                              got=self.train.distillation, remedy="give train.init, or leave it out")  # fmt: skip
+                              got=train.distillation,
+                              remedy="give train.teacher or train.init, or leave it out")  # fmt: skip
         differentiated = self.method == "periodic" and self.regularizer.scale_update == "differentiated"
         if differentiated and self.regularizer.form_for(self.bits) != "loss":
             raise RecipeError("a pull has no gradient for the scale", where="regularizer.scale_update",

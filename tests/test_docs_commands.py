@@ -178,7 +178,8 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("tiny", "trained", "out/photos/checkpoint"):
         shutil.copy(folder / "out" / "trained" / "checkpoint.safetensors", folder / f"{name}.safetensors")
     shutil.copy(folder / "out" / "trained" / "grid.safetensors", folder / "trained_grid.safetensors")
-    shutil.copytree(folder / "out" / "trained", folder / "out" / "float")
+    for name in ("float", "teacher"):
+        shutil.copytree(folder / "out" / "trained", folder / "out" / name)
     return folder
 
 

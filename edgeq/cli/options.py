@@ -41,6 +41,7 @@ FIELDS = {
     "initial_image_size": ("train", "initial_image_size"),
     "label_smoothing": ("train", "label_smoothing"),
     "distillation": ("train", "distillation"),
+    "teacher": ("train", "teacher"),
     "precision": ("train", "precision"),
     "device": ("train", "device"),
     "regularizer": ("regularizer", "function"),
@@ -187,7 +188,10 @@ _RECIPE_OPTIONS = [
         "--initial-image-size", type=int, metavar="PIXELS", help="Train on smaller images at first: a side [whole]."
     ),
     click.option("--label-smoothing", type=float, help="Spread so much of the target over all classes [0]."),
-    click.option("--distillation", type=float, help="Share of the loss that keeps answers as --init gave them [0]."),
+    click.option(
+        "--distillation", type=float, help="Share of the loss that keeps answers as --teacher or --init gave them [0]."
+    ),
+    click.option("--teacher", metavar="FOLDER", help="A finished train or build whose network --distillation follows."),
     click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), help="Of the training [auto]."),
     click.option("--seed", type=int, help="Of weights, order, augmentation and calibration [0]."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="To train on [auto]."),

@@ -50,7 +50,8 @@ class Step:
 
 def plan_steps(recipe: Recipe) -> list[Step]:
     """The trainings of a recipe, the first one included."""
-    first = recipe.train if recipe.train.init else dataclasses.replace(recipe.train, distillation=0.0)
+    taught = recipe.train.teacher or recipe.train.init
+    first = recipe.train if taught else dataclasses.replace(recipe.train, distillation=0.0)
     steps = [Step(dataclasses.replace(recipe, compress=(), train=first))]
     for position, method in enumerate(recipe.compress):
         for done in range(method.rounds):
@@ -72,7 +73,14 @@ def plan_steps(recipe: Recipe) -> list[Step]:
 
 
 def train_and_compress(
-    model: nn.Module, data: ImageData, recipe: Recipe, folder: Path, *, resume: bool, progress: Progress
+    model: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool,
+    progress: Progress,
+    teacher: nn.Module | None = None,
 ) -> tuple[TrainResult, list[dict[str, Any]]]:
     """Train, then apply each method and train on.
 
@@ -84,6 +92,7 @@ def train_and_compress(
         resume: go on where an interrupted build stopped: trainings that are finished are not run again, methods are
             applied again to the same weights.
         progress: told of each.
+        teacher: what distillation follows; None for the network before the first method.
 
     Returns:
         The result of the last training, and an entry for the manifest for each application of a method.
@@ -100,7 +109,6 @@ def train_and_compress(
     result: TrainResult | None = None
     made_with: list[str] = []
     memory: dict[str, Any] = {}
-    teacher: nn.Module | None = None
     for step in steps:
         if step.method is not None and step.recipe.train.distillation and teacher is None:
             teacher = copy.deepcopy(model)

@@ -44,9 +44,9 @@ class Augmentation:
         _, height, width = data.input_shape
         return cls(train, data.mirrors if train.flip is None else train.flip, colors, (height, width))
 
-    def __call__(self, images: Tensor, generator: torch.Generator, epoch: int | None = None) -> Tensor:
-        """uint8 [N, C, H, W] to uint8 [N, C, height, width], on the same device; smaller in an early epoch."""
-        images = augment(
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 [N, C, H, W] to uint8 [N, C, height, width], on the same device."""
+        return augment(
             images,
             crop_padding=self.train.crop_padding,
             flip=self.flip,
@@ -56,7 +56,10 @@ class Augmentation:
             crop_scale=self.train.crop_scale,
             colors=self.colors,
         )
-        return images if epoch is None else scaled(images, size_in_epoch(self.train, epoch, self.size))
+
+    def resized(self, images: Tensor, epoch: int) -> Tensor:
+        """Whole images uint8 [N, C, height, width] as the network has them in an epoch: smaller in an early one."""
+        return scaled(images, size_in_epoch(self.train, epoch, self.size))
 
 
 def augmented_samples(data: ImageData, recipe: Recipe, count: int) -> NDArray[np.float32]:

@@ -128,9 +128,10 @@ class TrainingModule(LightningModule):
     def training_step(self, bounds: tuple[int, int], batch_index: int) -> Tensor:
         chosen = self._order[slice(*bounds)]
         images = next(self._feed).to(self.device) if self._data.on_disk else self._images[chosen]
-        images = self._augment(images, self._generator, self.current_epoch)
-        labels, inputs, smoothing = self._labels[chosen], self._inputs(images), self.recipe.train.label_smoothing
-        losses, answers = [], self._answers(inputs)
+        whole = self._augment(images, self._generator)
+        inputs = self._inputs(self._augment.resized(whole, self.current_epoch))
+        labels, smoothing = self._labels[chosen], self.recipe.train.label_smoothing
+        losses, answers = [], self._answers(whole)
         for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
             logits = self.model(inputs).float()
             losses.append(self._distilled(self._loss(logits, inputs, labels, smoothing), logits, answers))
@@ -198,16 +199,18 @@ class TrainingModule(LightningModule):
         return functional.mse_loss(outputs, target_of(self.recipe.task, inputs.float()))
 
     @torch.no_grad()
-    def _answers(self, inputs: Tensor) -> list[Tensor]:
-        """The teacher's log-probabilities, where there is one."""
-        return [teacher(inputs).float().log_softmax(1) for teacher in self._teacher]
+    def _answers(self, whole: Tensor) -> list[Tensor]:
+        """The teacher's log-probabilities of whole images uint8 [N, C, H, W], where there is one."""
+        temperature = self.recipe.train.distillation_temperature
+        return [(teacher(self._inputs(whole)).float() / temperature).log_softmax(1) for teacher in self._teacher]
 
     def _distilled(self, loss: Tensor, logits: Tensor, answers: Sequence[Tensor]) -> Tensor:
         """The loss with its share of the divergence from the teacher."""
-        share = self.recipe.train.distillation
+        share, temperature = self.recipe.train.distillation, self.recipe.train.distillation_temperature
         for answer in answers:
-            far = functional.kl_div(logits.log_softmax(1), answer, reduction="batchmean", log_target=True)
-            loss = (1 - share) * loss + share * far
+            found = (logits / temperature).log_softmax(1)
+            far = functional.kl_div(found, answer, reduction="batchmean", log_target=True)
+            loss = (1 - share) * loss + share * temperature**2 * far
         return loss
 
     def _run(self, images: Tensor, labels: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
