@@ -72,6 +72,20 @@ def test_each_run_has_its_recipe_and_those_that_build_on_another_wait_for_it(tmp
     assert list(order).index("first") < list(order).index("tuned")
 
 
+def test_a_run_waits_for_its_teacher(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    taught = dataclasses.replace(run("taught", 2, after="first"), teacher="large")
+    found = run_sweep([taught, run("first"), run("large")], folder, jobs=2)
+    assert set(found.manifests) == {"taught", "first", "large"}
+    *_, last = started(folder)
+    assert last[1] == "taught"
+    assert module._command(taught, folder)[-2:] == ["--teacher", str(folder / "large")]
+    with pytest.raises(RecipeError, match="do not fit together"):
+        run_sweep([taught, run("first")], folder)
+    failed = run_sweep([dataclasses.replace(taught, teacher="bad"), run("first"), run("bad", 13)], tmp_path / "other")
+    assert "bad failed" in failed.failures["taught"]
+
+
 def test_what_is_finished_is_not_run_again(tmp_path: Path) -> None:
     run_sweep([run("a")], tmp_path / "sweep")
     found = run_sweep([run("a"), run("b")], tmp_path / "sweep")
@@ -198,8 +212,11 @@ def test_a_real_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     recipe = Recipe(model="mlp", bits=4, train=TrainRecipe(epochs=1))
     first = Run("first", recipe)
     second = Run("second", dataclasses.replace(recipe, method="straight-through"), after="first")
-    found = run_sweep([first, second], tmp_path / "sweep")
+    train = TrainRecipe(epochs=1, teacher="first", distillation=0.5)
+    third = Run("third", dataclasses.replace(recipe, seed=1, train=train), teacher="first")
+    found = run_sweep([first, second, third], tmp_path / "sweep")
     assert not found.failures
+    assert found.manifests["third"]["recipe"]["train"]["teacher"] == str(tmp_path / "sweep" / "first")
     assert found.manifests["second"]["recipe"]["train"]["init"] == str(
         tmp_path / "sweep" / "first" / "checkpoint.safetensors"
     )

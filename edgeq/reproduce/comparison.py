@@ -105,7 +105,8 @@ class Comparison(Result):
     """All methods at all bits.
 
     Attributes:
-        epochs: of the training from scratch.
+        start: how the network without a grid was trained.
+        epochs: of that.
         fine_tuning_epochs: of each training after it.
         seeds: of the repetitions.
         rows: the network without a grid first.
@@ -113,6 +114,7 @@ class Comparison(Result):
         storage: size and latency by bits, of the first seed's builds.
     """
 
+    start: str
     epochs: int
     fine_tuning_epochs: int
     seeds: tuple[int, ...]
@@ -152,7 +154,7 @@ class Comparison(Result):
         columns = ["method", "bits", "before the snap, %", "snapped, %", "TFLite, %", "- float", "- trained on"]
         columns += ["by the snap", "distance", "within"]
         tuned, seeds = self.fine_tuning_epochs, len(self.seeds)
-        title = f"{self.epochs} epochs, then {tuned} for each row; mean of {seeds} seed(s)"
+        title = f"{self.start}, then {tuned} for each row; mean of {seeds} seed(s)"
         claims = [f"{_yes(claim.holds):3} {claim.text} ({claim.measured:.4g})" for claim in self.claims]
         failed = [f"failed  {name}: {line}" for name, line in self.failures.items()]
         shown = [table(title, columns, [self._cells(row) for row in self.rows], right=set(range(1, 9)))]

@@ -18,6 +18,7 @@ from edgeq.recipe import DataRecipe, Recipe, TrainRecipe
 from edgeq.reproduce.compression_rows import ENTRIES, PLAIN, Entry
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.reproduce.seeds import accuracy, figures
+from edgeq.reproduce.start import Start
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["compare_compression", "compression_runs"]
@@ -26,27 +27,24 @@ TARGETS: Final = ("cortex-a7", "cortex-a75")
 
 
 def compression_runs(
-    recipe: Recipe, epochs: int, retraining_epochs: int, seeds: Sequence[int], entries: Sequence[Entry] = ENTRIES
+    recipe: Recipe, start: Start, retraining_epochs: int, seeds: Sequence[int], entries: Sequence[Entry] = ENTRIES
 ) -> list[Run]:
     """For each seed the network without a grid, named as in the comparison of methods, and what starts from it.
 
     Args:
-        recipe: network, data, and how the network without a grid is trained.
-        epochs: of that.
+        recipe: network, data, and what all trainings have in common.
+        start: how the network without a grid is trained.
         retraining_epochs: of each row.
         seeds: of the repetitions.
         entries: the rows.
     """
-    runs = list[Run]()
+    runs = start.runs(recipe, seeds)
     for seed in seeds:
-        base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
-        train = dataclasses.replace(recipe.train, epochs=epochs)
-        start = Run(f"float-seed{seed}", dataclasses.replace(base, train=train), whole=True)
-        runs.append(start)
-        after = dataclasses.replace(recipe.train, init=f"{start.name}/checkpoint.safetensors")
+        base, first = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training"), f"float-seed{seed}"
+        after = dataclasses.replace(recipe.train, init=f"{first}/checkpoint.safetensors")
         for name, entry in {entry.run or entry.name: entry for entry in entries}.items():
             made = entry.made(dataclasses.replace(base, train=after), retraining_epochs)
-            runs.append(Run(f"{name}-seed{seed}", made, whole=True, after=start.name))
+            runs.append(Run(f"{name}-seed{seed}", made, whole=True, after=first))
     return runs
 
 
@@ -56,6 +54,9 @@ def compare_compression(
     *,
     model: str = "resnet20",
     epochs: int = 100,
+    initial_image_size: int = 0,
+    teacher: str = "",
+    teacher_epochs: int = 40,
     retraining_epochs: int = 8,
     batch_size: int = 128,
     cutout: int = 0,
@@ -74,7 +75,8 @@ def compare_compression(
         out: the folder of the runs; a second call goes on there. That of ``edgeq reproduce methods`` with the same
             options has the networks without a grid already.
         model: the network.
-        epochs: of the training without a grid.
+        epochs, initial_image_size, teacher, teacher_epochs: of the training without a grid, as for the comparison of
+            methods.
         retraining_epochs: of each row.
         batch_size, cutout: of all trainings.
         seeds: of the repetitions.
@@ -96,7 +98,8 @@ def compare_compression(
     entries = [entry for entry in ENTRIES if not only or entry.name in only or entry.name == PLAIN]
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
-    runs = compression_runs(recipe, epochs, retraining_epochs, seeds, entries)
+    start = Start(epochs, initial_image_size, teacher, teacher_epochs)
+    runs = compression_runs(recipe, start, retraining_epochs, seeds, entries)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
         _add_parts(entries, sweep, Path(out), seeds)
@@ -104,7 +107,9 @@ def compare_compression(
         counted = _count(folders, sweep, seeds[0], shown) if bench else {}
     rows = [_row(entry, sweep, Path(out), tuple(seeds), counted.get(entry.name, {})) for entry in entries]
     floats = figures(sweep, "float", seeds, accuracy("float"))
-    return CompressionTable(epochs, retraining_epochs, tuple(seeds), floats, tuple(rows), dict(sweep.failures))
+    return CompressionTable(
+        start.text(sweep), epochs, retraining_epochs, tuple(seeds), floats, tuple(rows), dict(sweep.failures)
+    )
 
 
 def _add_parts(entries: Sequence[Entry], sweep: Sweep, out: Path, seeds: Sequence[int]) -> None:

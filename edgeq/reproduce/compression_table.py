@@ -55,7 +55,8 @@ class CompressionTable(Result):
     """All of them.
 
     Attributes:
-        epochs: of the training without a grid.
+        start: how the network without a grid was trained.
+        epochs: of that.
         retraining_epochs: of each row.
         seeds: of the repetitions.
         float_accuracy: of the network without a grid, a seed each.
@@ -63,6 +64,7 @@ class CompressionTable(Result):
         failures: the last line of a failed run, by its name.
     """
 
+    start: str
     epochs: int
     retraining_epochs: int
     seeds: tuple[int, ...]
@@ -79,7 +81,7 @@ class CompressionTable(Result):
         columns += ["A7 instr.", "A75 instr.", "its paper"]
         tuned, seeds = self.retraining_epochs, len(self.seeds)
         trained = f"float {mean_text(self.float_accuracy)} %"
-        title = f"{self.epochs} epochs ({trained}), then {tuned} for each row; mean of {seeds} seed(s)"
+        title = f"{self.start} ({trained}), then {tuned} for each row; mean of {seeds} seed(s)"
         failed = [f"failed  {name}: {line}" for name, line in self.failures.items()]
         return (table(title, columns, [self._cells(row) for row in self.rows], right=set(range(1, 10))), *failed)
 

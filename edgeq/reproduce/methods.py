@@ -20,6 +20,7 @@ from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.reproduce.comparison import FLOAT_BITS, Comparison, ComparisonRow, StorageRow
 from edgeq.reproduce.seeds import accuracy, distance, figures
+from edgeq.reproduce.start import Start
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["compare_methods", "make_comparison", "method_runs"]
@@ -35,7 +36,7 @@ Activations = Literal["float", "fake-quantize"]
 
 def method_runs(
     recipe: Recipe,
-    epochs: int,
+    start: Start,
     fine_tuning_epochs: int,
     seeds: Sequence[int],
     bits: Sequence[int] = BITS,
@@ -45,14 +46,14 @@ def method_runs(
     """For each seed the network without a grid, and what starts from it.
 
     Args:
-        recipe: network, data, and how the network without a grid is trained.
-        epochs: of that.
+        recipe: network, data, and what all trainings have in common.
+        start: how the network without a grid is trained.
         fine_tuning_epochs: of each training after it.
         seeds: of the repetitions.
         bits: to compare at.
         activations: in each training after the first.
     """
-    runs = []
+    runs = start.runs(recipe, seeds)
     tuning = dataclasses.replace(
         recipe.train,
         epochs=fine_tuning_epochs,
@@ -62,18 +63,13 @@ def method_runs(
     )
     for seed in seeds:
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
-        start = Run(
-            f"float-seed{seed}",
-            dataclasses.replace(base, train=dataclasses.replace(recipe.train, epochs=epochs)),
-            whole=True,
-        )
-        runs.append(start)
+        first = f"float-seed{seed}"
         for width in bits:
             for method in METHODS:
                 form: Literal["decoupled", "latent"] = "latent" if width <= LATENT_BITS else "decoupled"
                 pull = RegularizerRecipe(form=form, pull=1.0)
                 again = method == "post-training" and width != bits[0] and activations == "float"
-                after = f"{method}-{bits[0]}bit-seed{seed}" if again else start.name
+                after = f"{method}-{bits[0]}bit-seed{seed}" if again else first
                 train = dataclasses.replace(tuning, init=f"{after}/checkpoint.safetensors")
                 if again:  # the same training, rounded otherwise
                     train = dataclasses.replace(train, epochs=0, distillation=0.0)
@@ -88,6 +84,9 @@ def compare_methods(
     *,
     model: str = "resnet20",
     epochs: int = 100,
+    initial_image_size: int = 0,
+    teacher: str = "",
+    teacher_epochs: int = 40,
     fine_tuning_epochs: int = 8,
     batch_size: int = 128,
     cutout: int = 0,
@@ -106,6 +105,9 @@ def compare_methods(
         out: the folder of the runs; a second call goes on there.
         model: the network.
         epochs: of the training without a grid.
+        initial_image_size: side of its first epochs' images; 0 for whole ones.
+        teacher: a network that is trained before and that it learns from; empty for none.
+        teacher_epochs: of that.
         fine_tuning_epochs: of each training after it.
         batch_size, cutout: of all trainings.
         seeds: of the repetitions.
@@ -123,19 +125,20 @@ def compare_methods(
 
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
-    runs = method_runs(recipe, epochs, fine_tuning_epochs, seeds, bits, activations=activations)
+    start = Start(epochs, initial_image_size, teacher, teacher_epochs)
+    runs = method_runs(recipe, start, fine_tuning_epochs, seeds, bits, activations=activations)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
         shown.stage("Size and latency")
         names = {width: f"{METHODS[0]}-{width}bit-seed{seeds[0]}" for width in bits}
         builds = {width: Path(out) / name for width, name in names.items() if name in sweep.manifests}
         storage = compare_storage(builds)
-    return make_comparison(sweep, epochs, fine_tuning_epochs, tuple(seeds), tuple(bits), storage)
+    return make_comparison(sweep, start, fine_tuning_epochs, tuple(seeds), tuple(bits), storage)
 
 
 def make_comparison(
     sweep: Sweep,
-    epochs: int,
+    start: Start,
     tuned: int,
     seeds: tuple[int, ...],
     bits: tuple[int, ...],
@@ -146,7 +149,7 @@ def make_comparison(
     control = dataclasses.replace(control, snapped=(), tflite=(), distance=(), tflite_bytes=())
     rows = [_row(sweep, "float", FLOAT_BITS, "float", seeds), control]
     rows += [_row(sweep, method, width, f"{method}-{width}bit", seeds) for width in bits for method in METHODS]
-    return Comparison(epochs, tuned, seeds, tuple(rows), dict(sweep.failures), storage)
+    return Comparison(start.text(sweep), start.epochs, tuned, seeds, tuple(rows), dict(sweep.failures), storage)
 
 
 def _row(sweep: Sweep, method: str, bits: int, name: str, seeds: Sequence[int]) -> ComparisonRow:

@@ -14,13 +14,14 @@ from edgeq.recipe import Recipe, TrainRecipe, load_recipe, recipe_to_toml
 from edgeq.reproduce.compression import compare_compression, compression_runs
 from edgeq.reproduce.compression_rows import ENTRIES, PLAIN
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
+from edgeq.reproduce.start import Start
 from edgeq.rounding.table import METHODS as ROUNDING
 
 EPOCHS = 8
 
 
 def test_every_run_has_the_same_epochs_from_its_seeds_network(tmp_path: Path) -> None:
-    runs = compression_runs(Recipe(), 100, EPOCHS, (0, 3))
+    runs = compression_runs(Recipe(), Start(100), EPOCHS, (0, 3))
     assert len({run.name for run in runs}) == len(runs) == 2 * (1 + len({entry.run or entry.name for entry in ENTRIES}))
     for run in (run for run in runs if run.after):
         assert run.after == f"float-seed{run.recipe.seed}"
@@ -33,7 +34,7 @@ def test_every_run_has_the_same_epochs_from_its_seeds_network(tmp_path: Path) ->
 def test_every_method_that_needs_no_network_of_its_own_has_a_row() -> None:
     compressing = {text.partition(",")[0] for entry in ENTRIES for text in entry.compress}
     assert compressing == METHODS.keys() - {"fold-dirac"}
-    methods = {run.recipe.method for run in compression_runs(Recipe(), 100, EPOCHS, (0,))}
+    methods = {run.recipe.method for run in compression_runs(Recipe(), Start(100), EPOCHS, (0,))}
     assert methods == {"post-training", "periodic", "bit-progressive", *ROUNDING}
 
 
@@ -54,8 +55,8 @@ def test_each_row_is_of_the_bits_that_its_weights_have() -> None:
 def test_the_networks_without_a_grid_are_those_of_the_comparison_of_methods() -> None:
     from edgeq.reproduce.methods import method_runs
 
-    ours = {run.name: run.recipe for run in compression_runs(Recipe(), 100, EPOCHS, (0, 1))}
-    theirs = {run.name: run.recipe for run in method_runs(Recipe(), 100, EPOCHS, (0, 1))}
+    ours = {run.name: run.recipe for run in compression_runs(Recipe(), Start(100), EPOCHS, (0, 1))}
+    theirs = {run.name: run.recipe for run in method_runs(Recipe(), Start(100), EPOCHS, (0, 1))}
     assert {name: ours[name] for name in ours.keys() & theirs.keys()} == {
         f"float-seed{seed}": theirs[f"float-seed{seed}"] for seed in (0, 1)
     }
@@ -100,7 +101,9 @@ def test_a_table_says_shares_and_failures() -> None:
     plain = CompressionRow(PLAIN, (), 8, (90.0, 91.0), 1000, 5000, 2000, 1500, Instructions(10, 20))
     half = CompressionRow("half", ("x",), 2, (89.0, 89.5), 500, 2500, 1000, 800, Instructions(6, 12), "its paper: 1 %")
     lost = CompressionRow("lost", ("y",), 8, (math.nan, 88.0))
-    table = CompressionTable(100, 8, (0, 1), (91.0, 92.0), (plain, half, lost), {"lost-seed0": "no memory"})
+    table = CompressionTable(
+        "100 epochs without a grid", 100, 8, (0, 1), (91.0, 92.0), (plain, half, lost), {"lost-seed0": "no memory"}
+    )
     text = str(table)
     assert "-1.25" in text
     assert "12 (x0.60)" in text

@@ -10,6 +10,7 @@ import pytest
 
 from edgeq.recipe import Recipe
 from edgeq.reproduce.methods import make_comparison, method_runs
+from edgeq.reproduce.start import Start
 from edgeq.sweep import Sweep
 
 
@@ -36,7 +37,7 @@ def sweep(**tflite: tuple[float, float]) -> Sweep:
 
 
 def test_every_method_starts_from_its_seeds_float_network() -> None:
-    runs = method_runs(Recipe(), 100, 8, (0, 1), (4, 2))
+    runs = method_runs(Recipe(), Start(100), 8, (0, 1), (4, 2))
     assert len(runs) == 2 * (1 + 2 * 3)
     by_name = {run.name: run for run in runs}
     assert all(by_name[run.after].recipe.seed == run.recipe.seed for run in runs if run.after)
@@ -47,8 +48,26 @@ def test_every_method_starts_from_its_seeds_float_network() -> None:
     assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "latent"
 
 
+def test_a_teacher_is_trained_first_and_teaches_the_networks_without_a_grid_alone() -> None:
+    start = Start(100, 24, "wrn16_4", 30)
+    runs = method_runs(Recipe(), start, 8, (3, 5), (4,))
+    teacher, *floats = runs[:3]
+    assert (teacher.name, teacher.recipe.model, teacher.recipe.seed) == ("teacher", "wrn16_4", 3)
+    assert (teacher.recipe.train.epochs, teacher.recipe.train.distillation) == (30, 0)
+    assert [(run.name, run.teacher, run.recipe.train.epochs) for run in floats] == [
+        (f"float-seed{seed}", "teacher", 100) for seed in (3, 5)
+    ]
+    assert {run.recipe.train.initial_image_size for run in runs[:3]} == {24}
+    for run in runs[3:]:
+        assert (run.teacher, run.recipe.train.teacher, run.recipe.train.initial_image_size) == ("", "", 0)
+    told = start.text(Sweep({"teacher": manifest(90, before=93)}))
+    assert told == "100 epochs without a grid (images of 24 pixels at first), taught by wrn16_4 (30 epochs, 93.00 %)"
+    assert start.text(Sweep()).endswith("(30 epochs)")
+    assert Start(7).text(Sweep()) == "7 epochs without a grid"
+
+
 def test_the_control_is_the_plain_training_before_it_is_rounded() -> None:
-    comparison = make_comparison(sweep(), 100, 8, (0, 1), (8, 4, 2))
+    comparison = make_comparison(sweep(), Start(100), 8, (0, 1), (8, 4, 2))
     row, control = comparison.rows[:2]
     assert (row.method, row.accuracy) == ("float", 91)
     assert control.method == "float, trained on"
@@ -60,7 +79,7 @@ def test_the_control_is_the_plain_training_before_it_is_rounded() -> None:
 
 
 def test_all_that_is_asked_can_hold() -> None:
-    comparison = make_comparison(sweep(), 100, 8, (0, 1), (8, 4, 2))
+    comparison = make_comparison(sweep(), Start(100), 8, (0, 1), (8, 4, 2))
     assert len(comparison.claims) == 3 * 3 + 2
     assert all(claim.holds for claim in comparison.claims)
     assert "no " not in [line[:3] for line in str(comparison).splitlines()]
@@ -77,7 +96,7 @@ def test_all_that_is_asked_can_hold() -> None:
     ],
 )
 def test_what_does_not_hold_is_told(changed: dict[str, tuple[float, float]], claim: str) -> None:
-    comparison = make_comparison(sweep(**changed), 100, 8, (0, 1), (8, 4, 2))
+    comparison = make_comparison(sweep(**changed), Start(100), 8, (0, 1), (8, 4, 2))
     assert claim in [made.text for made in comparison.claims if not made.holds]
     if not any(math.isnan(value) for values in changed.values() for value in values):
         assert [made.text for made in comparison.claims if not made.holds] == [claim]
@@ -87,7 +106,7 @@ def test_a_snap_that_helps_one_seed_and_harms_another_is_no_snap_that_changes_no
     found = sweep()
     for seed, before in ((0, 91.15), (1, 90.75)):
         found.manifests[f"periodic-4bit-seed{seed}"] = manifest(90.95, before=before)
-    claims = {claim.text: claim for claim in make_comparison(found, 100, 8, (0, 1), (4,)).claims}
+    claims = {claim.text: claim for claim in make_comparison(found, Start(100), 8, (0, 1), (4,)).claims}
     assert claims["4 bits: at most 0.1 points by the snap"].measured == pytest.approx(0.2)
     assert not claims["4 bits: at most 0.1 points by the snap"].holds
 
@@ -95,7 +114,7 @@ def test_a_snap_that_helps_one_seed_and_harms_another_is_no_snap_that_changes_no
 def test_a_failed_run_is_null_and_meets_nothing() -> None:
     found = sweep()
     del found.manifests["periodic-2bit-seed1"]
-    comparison = make_comparison(found, 100, 8, (0, 1), (8, 4, 2))
+    comparison = make_comparison(found, Start(100), 8, (0, 1), (8, 4, 2))
     lines = list(map(str.split, str(comparison).splitlines()))
     assert ["float", "32", "91.00", "+0.00", "-0.20"] in lines
     assert ["periodic", "4", "90.95", "90.95", "90.95", "-0.05", "-0.25", "+0.00", "0.0025", "0.3:", "yes"] in lines

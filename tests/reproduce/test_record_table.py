@@ -13,6 +13,7 @@ from test_table2 import papers_sweep
 
 from edgeq.reproduce.comparison import StorageRow
 from edgeq.reproduce.methods import make_comparison
+from edgeq.reproduce.start import Start
 from edgeq.reproduce.table2 import make_table2
 
 HEAD = {"command": "make it", "machine": "a machine"}
@@ -35,7 +36,7 @@ def test_the_methods_have_what_was_asked_beside_what_was_measured(record: Any) -
     )
     found = sweep(periodic_2=(89.5, 89.3))
     del found.manifests["periodic-8bit-seed0"]
-    comparison = make_comparison(found, 100, 8, (0, 1), (8, 4, 2), stored)
+    comparison = make_comparison(found, Start(100), 8, (0, 1), (8, 4, 2), stored)
     lines = record.methods(HEAD | json.loads(json.dumps(comparison.to_dict(), allow_nan=False)))
     assert lines[0].startswith("`make it`, mean of seeds 0, 1, a machine. 100 epochs without a grid, then 8")
     table = rows(lines)
