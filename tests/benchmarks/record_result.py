@@ -97,7 +97,8 @@ def main() -> None:
     parser.add_argument("--command", required=True)
     arguments = parser.parse_args()
     manifest = json.loads((arguments.build / "manifest.json").read_text(encoding="utf-8"))
-    manifest["recipe"]["data"]["path"] = Path(manifest["recipe"]["data"]["path"]).name  # no path of this machine
+    for part, key in (("data", "path"), ("train", "init"), ("train", "teacher")):  # no path of this machine
+        manifest["recipe"][part][key] = Path(manifest["recipe"][part][key]).name
     target = DOCS / "results" / f"{arguments.name}.json"
     target.write_text(json.dumps(shorten(manifest, arguments.command), indent=2) + "\n", encoding="utf-8")
     write_page()
