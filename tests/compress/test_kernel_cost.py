@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
+import pytest
+from torch import nn
+
+from edgeq.compress.count import places
 from edgeq.compress.kernel_cost import KernelCost, Layer, kernel_cost
+from edgeq.compress.replacements import Depthwise, Replacement, Spatial, Tucker
+from edgeq.models import create_model
 from edgeq.targets import load_target
 
 # Outputs, inputs, taps, places; instructions of the operation on a Cortex-A75 (LiteRT) and an A7 (XNNPACK), as
@@ -60,3 +66,31 @@ def test_the_gain_is_that_of_the_counts(cost: KernelCost, now: int, then: int) -
 def test_what_saves_nothing_gains_nothing() -> None:
     layer = Layer(8, 8, 9, 4)
     assert A75.gain(layer, [layer]) == float("-inf")
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [(Tucker, 0.76), (Spatial, 0.75), (Depthwise, 0.66)])
+def test_the_most_that_any_rank_can_gain_on_a_resnet20_is_what_the_page_says(
+    kind: type[Replacement[nn.Conv2d]], wanted: float
+) -> None:
+    """Of the instructions that a multiply-add takes on average on the A75, what one saved can save."""
+    shape = (3, 32, 32)
+    model = create_model("resnet20", num_classes=10, input_shape=shape, seed=0)
+    items = [
+        kind(path, layer, place)
+        for path, place in places(model, shape).items()
+        if isinstance(layer := model.get_submodule(path), nn.Conv2d) and layer.weight[0, 0].numel() > 1
+    ]
+    now = [item.cost_now for item in items]
+    average = A75.instructions(now) / sum(layer.macs for layer in now)
+    gains = []
+    for item in items:
+        outputs, inputs = item.layer.weight.shape[:2]
+        ranks: list[tuple[int, ...]]
+        if kind is Depthwise:
+            ranks = [(1,), (2,), (3,)]
+        elif kind is Spatial:
+            ranks = [(rank,) for rank in range(16, 3 * outputs, 16)]
+        else:
+            ranks = list(itertools.product(range(16, outputs + 1, 16), (*range(16, inputs, 16), inputs)))
+        gains += [A75.gain(item.cost_now, item.costs(rank)) / average for rank in ranks]
+    assert max(gains) == pytest.approx(wanted, abs=0.01)
