@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeq.compress.method import Method
-from edgeq.errors import RecipeError
+from edgeq.errors import FormatError, RecipeError
 from edgeq.fixed_point import check_fixed_point
 from edgeq.grid import Grid
 from edgeq.modes import LayerChoice, Plan, check_ends, plan_from_options
@@ -35,6 +35,7 @@ __all__ = [
     "TrainRecipe",
     "load_recipe",
     "recipe_from_dict",
+    "recipe_of_training",
     "recipe_to_dict",
     "recipe_to_toml",
 ]
@@ -268,6 +269,19 @@ def load_recipe(path: str | Path) -> Recipe:
         RecipeError: unreadable, no TOML, an unknown key, or a value of the wrong type or range.
     """
     return recipe_from_dict(read_toml(Path(path)), where=str(path))
+
+
+def recipe_of_training(folder: Path) -> Recipe:
+    """The recipe in the folder that ``edgeq build`` or ``edgeq train`` left, with the weights beside it.
+
+    Raises:
+        FormatError: one of the two is missing.
+        RecipeError: as :func:`load_recipe`.
+    """
+    for name in ("recipe.toml", "checkpoint.safetensors"):
+        if not (folder / name).is_file():
+            raise FormatError("is not the folder of an edgeq build or training", where=folder, wanted=name)
+    return load_recipe(folder / "recipe.toml")
 
 
 def recipe_from_dict(table: dict[str, Any], *, where: str = "recipe") -> Recipe:

@@ -14,7 +14,7 @@ from edgeq.errors import FormatError, ModelError
 from edgeq.models.fold import computed_weights, fold_weights
 from edgeq.models.structure import rebuild, structure_to_json
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["few", "load_weights", "save_weights"]
 
 STRUCTURE = "structure"  # the one key of the header: safetensors writes several in an order that changes
 
@@ -32,7 +32,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
     state, structure = model.state_dict(), structure_to_json(model)
     header = {STRUCTURE: structure} if structure else None
     if odd := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
-        raise ModelError("the state is not of tensors only", where=path, got=_few(odd))
+        raise ModelError("the state is not of tensors only", where=path, got=few(odd))
     try:  # a clone each: safetensors refuses tensors that share memory, as tied weights do
         save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, path, header)
     except (OSError, SafetensorError) as error:
@@ -72,9 +72,9 @@ def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str
         fold_weights(model)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     if missing := sorted(state.keys() - loaded.keys()):
-        raise ModelError(f"{len(missing)} tensors of the network are missing", where=path, got=f"no {_few(missing)}")
+        raise ModelError(f"{len(missing)} tensors of the network are missing", where=path, got=f"no {few(missing)}")
     if unknown := sorted(loaded.keys() - state.keys()):
-        raise ModelError(f"{len(unknown)} tensors are not the network's", where=path, got=_few(unknown))
+        raise ModelError(f"{len(unknown)} tensors are not the network's", where=path, got=few(unknown))
     kept = [name for name, value in state.items() if new_head and _is_head(value, loaded[name], new_head)]
     for name in kept:
         loaded[name] = state[name]
@@ -85,7 +85,7 @@ def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str
         if value.is_floating_point() != loaded[name].is_floating_point():
             raise ModelError(f"{name} is of another type", where=path, got=loaded[name].dtype, wanted=value.dtype)
     if bad := [name for name, value in loaded.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise ModelError("weights are NaN or infinite", where=path, got=_few(sorted(bad)), wanted="finite numbers")
+        raise ModelError("weights are NaN or infinite", where=path, got=few(sorted(bad)), wanted="finite numbers")
     model.load_state_dict(loaded)
     return kept
 
@@ -96,7 +96,7 @@ def _is_head(wanted: torch.Tensor, found: torch.Tensor, classes: int) -> bool:
     return same and wanted.shape[0] == classes != found.shape[0]
 
 
-def _few(names: Iterable[str]) -> str:
+def few(names: Iterable[str]) -> str:
     """The first few of many names."""
     listed = list(names)
     return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")

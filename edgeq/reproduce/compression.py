@@ -18,7 +18,7 @@ from edgeq.recipe import DataRecipe, Recipe, TrainRecipe
 from edgeq.reproduce.compression_rows import ENTRIES, PLAIN, Entry
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.reproduce.seeds import accuracy, figures
-from edgeq.reproduce.start import Start
+from edgeq.reproduce.start import Start, float_name
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["compare_compression", "compression_runs"]
@@ -40,7 +40,7 @@ def compression_runs(
     """
     runs = start.runs(recipe, seeds)
     for seed in seeds:
-        base, first = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training"), f"float-seed{seed}"
+        base, first = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training"), float_name(seed)
         after = dataclasses.replace(recipe.train, init=f"{first}/checkpoint.safetensors")
         for name, entry in {entry.run or entry.name: entry for entry in entries}.items():
             made = entry.made(dataclasses.replace(base, train=after), retraining_epochs)

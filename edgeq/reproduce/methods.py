@@ -20,7 +20,7 @@ from edgeq.display.progress import ProgressLike, resolve_progress
 from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe
 from edgeq.reproduce.comparison import FLOAT_BITS, Comparison, ComparisonRow, StorageRow
 from edgeq.reproduce.seeds import accuracy, distance, figures
-from edgeq.reproduce.start import Start
+from edgeq.reproduce.start import Start, float_name
 from edgeq.sweep import Run, Sweep, run_sweep
 
 __all__ = ["compare_methods", "make_comparison", "method_runs"]
@@ -63,7 +63,7 @@ def method_runs(
     )
     for seed in seeds:
         base = dataclasses.replace(recipe, seed=seed, bits=8, method="post-training")
-        first = f"float-seed{seed}"
+        first = float_name(seed)
         for width in bits:
             for method in METHODS:
                 form: Literal["decoupled", "latent"] = "latent" if width <= LATENT_BITS else "decoupled"

@@ -11,9 +11,8 @@ from edgeq.recipe import Recipe
 from edgeq.sweep import Run, Sweep
 from edgeq.train_recipe import TrainRecipe
 
-__all__ = ["Start"]
+__all__ = ["Start", "float_name"]
 
-FLOAT: Final = "float"
 TEACHER: Final = "teacher"
 SHARE, TEMPERATURE = 0.9, 4.0  # of the loss and of the logits, as distillation into small networks has them
 
@@ -63,5 +62,10 @@ class Start:
         return f"{said}, taught by {self.teacher} ({self.teacher_epochs} epochs{reached})"
 
 
+def float_name(seed: int) -> str:
+    """The run of a seed's network without a grid."""
+    return f"float-seed{seed}"
+
+
 def _float(base: Recipe, train: TrainRecipe, seed: int, *, teacher: str = "") -> Run:
-    return Run(f"{FLOAT}-seed{seed}", dataclasses.replace(base, seed=seed, train=train), whole=True, teacher=teacher)
+    return Run(float_name(seed), dataclasses.replace(base, seed=seed, train=train), whole=True, teacher=teacher)

@@ -131,7 +131,7 @@ class TrainingModule(LightningModule):
         whole = self._augment(images, self._generator)
         inputs = self._inputs(self._augment.resized(whole, self.current_epoch))
         labels, smoothing = self._labels[chosen], self.recipe.train.label_smoothing
-        losses, answers = [], self._answers(whole)
+        losses, answers = [], self._answers(whole, inputs)
         for _ in each_width(self.model, self.current_epoch, self.recipe.train.epochs):
             logits = self.model(inputs).float()
             losses.append(self._distilled(self._loss(logits, inputs, labels, smoothing), logits, answers))
@@ -199,10 +199,14 @@ class TrainingModule(LightningModule):
         return functional.mse_loss(outputs, target_of(self.recipe.task, inputs.float()))
 
     @torch.no_grad()
-    def _answers(self, whole: Tensor) -> list[Tensor]:
-        """The teacher's log-probabilities of whole images uint8 [N, C, H, W], where there is one."""
+    def _answers(self, whole: Tensor, inputs: Tensor) -> list[Tensor]:
+        """The teacher's log-probabilities, where there is one, of whole images uint8 [N, C, H, W]; ``inputs`` are what
+        the network sees of them, and the same where they are as large."""
+        if not self._teacher:
+            return []
+        inputs = inputs if inputs.shape == whole.shape else self._inputs(whole)
         temperature = self.recipe.train.distillation_temperature
-        return [(teacher(self._inputs(whole)).float() / temperature).log_softmax(1) for teacher in self._teacher]
+        return [(teacher(inputs).float() / temperature).log_softmax(1) for teacher in self._teacher]
 
     def _distilled(self, loss: Tensor, logits: Tensor, answers: Sequence[Tensor]) -> Tensor:
         """The loss with its share of the divergence from the teacher."""

@@ -7,14 +7,12 @@ from pathlib import Path
 from torch import nn
 
 from edgeq.data import ImageData
-from edgeq.errors import FormatError, RecipeError
-from edgeq.models.weights import load_weights
-from edgeq.recipe import load_recipe
+from edgeq.errors import RecipeError
+from edgeq.models.weights import few, load_weights
+from edgeq.recipe import recipe_of_training
 from edgeq.tasks import make_network
 
 __all__ = ["load_teacher"]
-
-FILES = ("recipe.toml", "checkpoint.safetensors")
 
 
 def load_teacher(folder: Path, data: ImageData) -> nn.Module:
@@ -32,10 +30,7 @@ def load_teacher(folder: Path, data: ImageData) -> nn.Module:
         RecipeError: it is no classifier, or one of other classes.
         ModelError: the network cannot be made, or does not take these images.
     """
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise FormatError("is not the folder of an edgeq build or training", where=folder, wanted=name)
-    recipe = load_recipe(folder / "recipe.toml")
+    recipe = recipe_of_training(folder)
     if recipe.task != "classify":
         raise RecipeError("a teacher answers with classes", where=folder, got=f"task {recipe.task}", wanted="classify")
     if (folder / "labels.txt").is_file():
@@ -52,8 +47,4 @@ def _check_labels(path: Path, data: ImageData) -> None:
     wanted = labels_text(data.classes)
     if path.stat().st_size != len(wanted) or path.read_bytes() != wanted:
         raise RecipeError("the teacher's classes are others, or in another order", where=path,
-                          wanted=_few(data.classes), remedy="train it on the same classes")  # fmt: skip
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+                          wanted=few(data.classes), remedy="train it on the same classes")  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeq.errors import DataError, FormatError, RecipeError
+from edgeq.errors import DataError, RecipeError
 from edgeq.progress import Progress, Silent
 from edgeq.whole_file import write_whole
 from edgeq.widths.result import PACKED_BITS, BitSearch, FrontPoint, LayerBits
@@ -92,12 +92,9 @@ def search_build(
 
 def _load(folder: Path, data: str | None, progress: Progress) -> tuple[Recipe, ImageData]:
     from edgeq.data import load_data
-    from edgeq.recipe import load_recipe
+    from edgeq.recipe import recipe_of_training
 
-    for name in ("recipe.toml", "checkpoint.safetensors"):
-        if not (folder / name).is_file():
-            raise FormatError("is not the folder of an edgeq build or training", where=folder, wanted=name)
-    recipe = load_recipe(folder / "recipe.toml")
+    recipe = recipe_of_training(folder)
     if recipe.method not in GRID_METHODS:
         raise RecipeError("its weights are not rounded to a grid of so many bits", where=folder, got=recipe.method,
                           wanted=" or ".join(GRID_METHODS))  # fmt: skip
