@@ -15,6 +15,7 @@ from edgeq.errors import ExportError, RecipeError
 from edgeq.export.activations import ActivationGrid, activation_grids, activation_values
 from edgeq.export.bias import correct_biases, float_parameters, with_floats
 from edgeq.export.channels import settle_channels
+from edgeq.export.coarser import widen_ranges
 from edgeq.export.decompose import decompose
 from edgeq.export.equalize import equalize
 from edgeq.export.fixed_point import check_fixed_point
@@ -116,10 +117,12 @@ def make_artifact(
         found = calibrate(model, samples, calibration, progress=progress or Silent()) if kinds else {}
     given = {**take_trained_activations(model), **(pinned or {})}
     fixed = plan.grid.power_of_two
-    grids = {kind: activation_grids(model, found, given, kind, power_of_two=fixed) for kind in kinds}
     weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
+    if "int8" in kinds:
+        found = widen_ranges(model, found, _of_kind(weights, plan, "int8"), given, power_of_two=fixed)
+    grids = {kind: activation_grids(model, found, given, kind, power_of_two=fixed) for kind in kinds}
     for kind in kinds:
-        part = {name: weight for name, weight in weights.items() if plan.mode_of(layer_of(name)).activations == kind}
+        part = _of_kind(weights, plan, kind)
         notes += settle_channels(model, part, grids[kind])
         weights |= part
     qdq = place_qdq(model, weights, grids, plan)
@@ -130,6 +133,11 @@ def make_artifact(
         check_fixed_point(conversion.graph)
     content = tflite_bytes(conversion.graph, classifier)
     return Artifact(qdq, conversion, content, weights, (*notes, *conversion.notes))
+
+
+def _of_kind(weights: Mapping[str, QuantizedWeight], plan: Plan, kind: str) -> dict[str, QuantizedWeight]:
+    """The weights of the layers whose activations are of a type."""
+    return {name: weight for name, weight in weights.items() if plan.mode_of(layer_of(name)).activations == kind}
 
 
 def trained_ranges(grid_file: Path, model: ir.Model, plan: Plan) -> dict[str, tuple[float, float]] | None:
