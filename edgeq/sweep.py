@@ -42,19 +42,12 @@ class Run:
         recipe: every choice.
         whole: export and verify, too (``edgeq build``); else training and snap alone (``edgeq train``).
         after: the run whose ``checkpoint.safetensors`` this one starts from; empty for none.
-        teacher: the run that its distillation learns from; empty for none.
     """
 
     name: str
     recipe: Recipe
     whole: bool = False
     after: str = ""
-    teacher: str = ""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The runs that must be finished before."""
-        return tuple(name for name in (self.after, self.teacher) if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +150,16 @@ def _run_on_ray(waiting: list[Run], folder: Path, jobs: int, address: str, sweep
 
 def _ready(waiting: list[Run], sweep: Sweep, task: Task) -> list[Run]:
     """The runs that can begin; those whose start failed never can."""
-    for run in list(waiting):
-        if failed := [name for name in run.needs if name in sweep.failures]:
-            waiting.remove(run)
-            sweep.failures[run.name] = f"{failed[0]} failed, which it starts from"
-            task.advance(1)
-    return [run for run in waiting if all(name in sweep.manifests for name in run.needs)]
+    for run in [run for run in waiting if run.after in sweep.failures]:
+        waiting.remove(run)
+        sweep.failures[run.name] = f"{run.after} failed, which it starts from"
+        task.advance(1)
+    return [run for run in waiting if not run.after or run.after in sweep.manifests]
 
 
 def _check(runs: Sequence[Run], jobs: int) -> None:
     names = [run.name for run in runs]
-    if len(set(names)) != len(names) or any(name not in names for run in runs for name in run.needs):
+    if len(set(names)) != len(names) or any(run.after and run.after not in names for run in runs):
         raise RecipeError("the runs do not fit together", where="sweep", got=names)
     if jobs < 1:
         raise RecipeError("out of range", where="--jobs", got=jobs, wanted="1 or more")
@@ -185,10 +177,12 @@ def _write_recipe(run: Run, folder: Path) -> None:
 
 
 def _choices(recipe: Recipe) -> dict[str, Any]:
-    """All values of a recipe; data by another path to the same place are the same."""
-    path = recipe.data.path
-    place = str(Path(path).resolve()) if Path(path).exists() else path
-    return dataclasses.asdict(dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, path=place)))
+    """All values of a recipe; data and a teacher by another path to the same place are the same."""
+    choices = dataclasses.asdict(recipe)
+    for table, key in (("data", "path"), ("train", "teacher")):
+        if (path := choices[table][key]) and Path(path).exists():
+            choices[table][key] = str(Path(path).resolve())
+    return choices
 
 
 def _agree(written: Any, wanted: Any) -> bool:
@@ -203,8 +197,6 @@ def _command(run: Run, folder: Path) -> list[str]:
     command += ["--recipe", str(folder / f"{run.name}.toml"), "--out", str(folder / run.name)]
     if run.after:
         command += ["--init", str(folder / run.after / "checkpoint.safetensors")]
-    if run.teacher:
-        command += ["--teacher", str(folder / run.teacher)]
     if Workspace(folder / run.name).has_training():
         command.append("--resume")
     return command

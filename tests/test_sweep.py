@@ -72,20 +72,6 @@ def test_each_run_has_its_recipe_and_those_that_build_on_another_wait_for_it(tmp
     assert list(order).index("first") < list(order).index("tuned")
 
 
-def test_a_run_waits_for_its_teacher(tmp_path: Path) -> None:
-    folder = tmp_path / "sweep"
-    taught = dataclasses.replace(run("taught", 2, after="first"), teacher="large")
-    found = run_sweep([taught, run("first"), run("large")], folder, jobs=2)
-    assert set(found.manifests) == {"taught", "first", "large"}
-    *_, last = started(folder)
-    assert last[1] == "taught"
-    assert module._command(taught, folder)[-2:] == ["--teacher", str(folder / "large")]
-    with pytest.raises(RecipeError, match="do not fit together"):
-        run_sweep([taught, run("first")], folder)
-    failed = run_sweep([dataclasses.replace(taught, teacher="bad"), run("first"), run("bad", 13)], tmp_path / "other")
-    assert "bad failed" in failed.failures["taught"]
-
-
 def test_what_is_finished_is_not_run_again(tmp_path: Path) -> None:
     run_sweep([run("a")], tmp_path / "sweep")
     found = run_sweep([run("a"), run("b")], tmp_path / "sweep")
@@ -133,11 +119,14 @@ def test_a_recipe_of_an_earlier_edgeq_is_the_same_recipe(tmp_path: Path) -> None
         run_sweep([run("a", 1)], tmp_path / "sweep")
 
 
-def test_the_same_data_by_another_path_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_data_and_teacher_by_another_path_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)
     for path in ("images", str(tmp_path / "images")):
-        found = run_sweep([Run("a", Recipe(data=DataRecipe(path=path)))], tmp_path / "sweep")
+        recipe = Recipe(data=DataRecipe(path=path), train=TrainRecipe(teacher=path, distillation=0.5))
+        found = run_sweep([Run("a", recipe)], tmp_path / "sweep")
     assert found.manifests.keys() == {"a"}
     assert len(started(tmp_path / "sweep")) == 1
     with pytest.raises(RecipeError, match="another recipe"):
@@ -212,11 +201,8 @@ def test_a_real_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     recipe = Recipe(model="mlp", bits=4, train=TrainRecipe(epochs=1))
     first = Run("first", recipe)
     second = Run("second", dataclasses.replace(recipe, method="straight-through"), after="first")
-    train = TrainRecipe(epochs=1, teacher="first", distillation=0.5)
-    third = Run("third", dataclasses.replace(recipe, seed=1, train=train), teacher="first")
-    found = run_sweep([first, second, third], tmp_path / "sweep")
+    found = run_sweep([first, second], tmp_path / "sweep")
     assert not found.failures
-    assert found.manifests["third"]["recipe"]["train"]["teacher"] == str(tmp_path / "sweep" / "first")
     assert found.manifests["second"]["recipe"]["train"]["init"] == str(
         tmp_path / "sweep" / "first" / "checkpoint.safetensors"
     )

@@ -86,7 +86,6 @@ def compare_methods(
     epochs: int = 100,
     initial_image_size: int = 0,
     teacher: str = "",
-    teacher_epochs: int = 40,
     fine_tuning_epochs: int = 8,
     batch_size: int = 128,
     cutout: int = 0,
@@ -106,8 +105,7 @@ def compare_methods(
         model: the network.
         epochs: of the training without a grid.
         initial_image_size: side of its first epochs' images; 0 for whole ones.
-        teacher: a network that is trained before and that it learns from; empty for none.
-        teacher_epochs: of that.
+        teacher: the folder of a finished training whose network it learns from; empty for none.
         fine_tuning_epochs: of each training after it.
         batch_size, cutout: of all trainings.
         seeds: of the repetitions.
@@ -120,12 +118,13 @@ def compare_methods(
 
     Raises:
         RecipeError: the folder is of another sweep.
+        FormatError: the teacher's folder is not that of a finished training.
     """
     from edgeq.reproduce.storage import compare_storage
 
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
-    start = Start(epochs, initial_image_size, teacher, teacher_epochs)
+    start = Start(epochs, initial_image_size, teacher)
     runs = method_runs(recipe, start, fine_tuning_epochs, seeds, bits, activations=activations)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)
@@ -149,7 +148,7 @@ def make_comparison(
     control = dataclasses.replace(control, snapped=(), tflite=(), distance=(), tflite_bytes=())
     rows = [_row(sweep, "float", FLOAT_BITS, "float", seeds), control]
     rows += [_row(sweep, method, width, f"{method}-{width}bit", seeds) for width in bits for method in METHODS]
-    return Comparison(start.text(sweep), start.epochs, tuned, seeds, tuple(rows), dict(sweep.failures), storage)
+    return Comparison(start.text(), start.epochs, tuned, seeds, tuple(rows), dict(sweep.failures), storage)
 
 
 def _row(sweep: Sweep, method: str, bits: int, name: str, seeds: Sequence[int]) -> ComparisonRow:

@@ -1,4 +1,4 @@
-"""Teachers for CIFAR-10 that need few epochs: ``--teacher tests/benchmarks/resnet9.py:half``, or ``:whole``.
+"""Teachers for CIFAR-10 that need few epochs: ``--model tests/benchmarks/resnet9.py:half``, or ``:whole``.
 
 Page 2018, "How to Train Your ResNet": eight convolutions, two residual blocks, pools before the batch norms. With half
 the channels an epoch costs what one of ResNet-20 does; it learns more in it.

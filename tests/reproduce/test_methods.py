@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeq.recipe import Recipe
+from edgeq.errors import FormatError
+from edgeq.manifest import SCHEMA, write_manifest
+from edgeq.recipe import Recipe, TrainRecipe, recipe_to_toml
 from edgeq.reproduce.methods import make_comparison, method_runs
 from edgeq.reproduce.start import Start
 from edgeq.sweep import Sweep
@@ -48,22 +51,24 @@ def test_every_method_starts_from_its_seeds_float_network() -> None:
     assert by_name["periodic-2bit-seed0"].recipe.regularizer.form == "latent"
 
 
-def test_a_teacher_is_trained_first_and_teaches_the_networks_without_a_grid_alone() -> None:
-    start = Start(100, 24, "wrn16_4", 30)
+def test_a_teacher_teaches_the_networks_without_a_grid_alone(tmp_path: Path) -> None:
+    start = Start(100, 24, str(tmp_path))
+    with pytest.raises(FormatError, match="not the folder of an edgeq build or training"):
+        method_runs(Recipe(), start, 8, (3, 5), (4,))
+    wide = Recipe(model="wrn16_4", train=TrainRecipe(epochs=30))
+    (tmp_path / "recipe.toml").write_text(recipe_to_toml(wide))
+    (tmp_path / "checkpoint.safetensors").touch()
+    write_manifest(tmp_path / "manifest.json", {"schema": SCHEMA, **manifest(90, before=93)})
     runs = method_runs(Recipe(), start, 8, (3, 5), (4,))
-    teacher, *floats = runs[:3]
-    assert (teacher.name, teacher.recipe.model, teacher.recipe.seed) == ("teacher", "wrn16_4", 3)
-    assert (teacher.recipe.train.epochs, teacher.recipe.train.distillation) == (30, 0)
-    assert [(run.name, run.teacher, run.recipe.train.epochs) for run in floats] == [
-        (f"float-seed{seed}", "teacher", 100) for seed in (3, 5)
-    ]
-    assert {run.recipe.train.initial_image_size for run in runs[:3]} == {24}
-    for run in runs[3:]:
-        assert (run.teacher, run.recipe.train.teacher, run.recipe.train.initial_image_size) == ("", "", 0)
-    told = start.text(Sweep({"teacher": manifest(90, before=93)}))
-    assert told == "100 epochs without a grid (images of 24 pixels at first), taught by wrn16_4 (30 epochs, 93.00 %)"
-    assert start.text(Sweep()).endswith("(30 epochs)")
-    assert Start(7).text(Sweep()) == "7 epochs without a grid"
+    assert [run.name for run in runs[:2]] == ["float-seed3", "float-seed5"]
+    for run in runs[:2]:
+        train = run.recipe.train
+        assert (train.teacher, train.distillation, train.distillation_temperature) == (str(tmp_path), 0.9, 4)
+        assert (train.epochs, train.initial_image_size) == (100, 24)
+    assert {(run.recipe.train.teacher, run.recipe.train.initial_image_size) for run in runs[2:]} == {("", 0)}
+    told = "100 epochs without a grid (images of 24 pixels at first), taught by wrn16_4 (30 epochs, 93.00 %)"
+    assert start.text() == told
+    assert Start(7).text() == "7 epochs without a grid"
 
 
 def test_the_control_is_the_plain_training_before_it_is_rounded() -> None:
