@@ -218,9 +218,9 @@ def _train(
 ) -> tuple[TrainResult, list[dict[str, Any]]]:
     from edgeq.compress.run import train_and_compress
     from edgeq.models.fold import fold_weights
-    from edgeq.train.teacher import load_teacher
+    from edgeq.train.teachers import load_teachers
 
-    teacher = load_teacher(Path(recipe.train.teacher), data) if recipe.train.teacher else None
+    teacher = load_teachers(recipe.train.teachers, data) if recipe.train.teachers else None
     result = train_and_compress(model, data, recipe, work.folder, resume=resume, progress=progress, teacher=teacher)
     fold_weights(model)
     return result

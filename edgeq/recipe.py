@@ -172,11 +172,11 @@ class Recipe:
             raise RecipeError("there are no classes to spread a target over", where="train.label_smoothing",
                               got=self.train.label_smoothing, remedy=f"leave it out of task {self.task}")  # fmt: skip
         train = self.train
-        taught = self.task == "classify" and (train.teacher or train.init or self.compress)
+        taught = self.task == "classify" and (train.teachers or train.init or self.compress)
         if train.distillation and not taught:
             raise RecipeError("there is no trained classifier to learn from", where="train.distillation",
                               got=train.distillation,
-                              remedy="give train.teacher or train.init, or leave it out")  # fmt: skip
+                              remedy="give train.teachers or train.init, or leave it out")  # fmt: skip
         differentiated = self.method == "periodic" and self.regularizer.scale_update == "differentiated"
         if differentiated and self.regularizer.form_for(self.bits) != "loss":
             raise RecipeError("a pull has no gradient for the scale", where="regularizer.scale_update",

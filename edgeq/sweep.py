@@ -177,12 +177,14 @@ def _write_recipe(run: Run, folder: Path) -> None:
 
 
 def _choices(recipe: Recipe) -> dict[str, Any]:
-    """All values of a recipe; data and a teacher by another path to the same place are the same."""
-    choices = dataclasses.asdict(recipe)
-    for table, key in (("data", "path"), ("train", "teacher")):
-        if (path := choices[table][key]) and Path(path).exists():
-            choices[table][key] = str(Path(path).resolve())
-    return choices
+    """All values of a recipe; data and teachers by another path to the same place are the same."""
+    train = dataclasses.replace(recipe.train, teachers=tuple(map(_place, recipe.train.teachers)))
+    data = dataclasses.replace(recipe.data, path=_place(recipe.data.path))
+    return dataclasses.asdict(dataclasses.replace(recipe, data=data, train=train))
+
+
+def _place(path: str) -> str:
+    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def _agree(written: Any, wanted: Any) -> bool:

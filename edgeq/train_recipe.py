@@ -77,14 +77,15 @@ class TrainRecipe:
         cutout: side in pixels of a square that is blanked at a random place of each image; 0 blanks nothing.
         label_smoothing: share of the target that is spread over all classes.
         distillation: share of the loss that is the distance (Kullback-Leibler divergence) from a teacher's answers to
-            the same images. The teacher is ``teacher``, or else the network as it was when the training began, with the
-            weights of ``init``, or before the first compression method: Esser et al. 2020, arXiv:1902.08153, section
-            3.7, have 0.5 of it. 0 for none. Costs the teacher's inference: a quarter of the time if it is as large.
+            the same images: of those of ``teachers``, or else of the network as it was when the training began, with
+            the weights of ``init``, or before the first compression method: Esser et al. 2020, arXiv:1902.08153,
+            section 3.7, have 0.5 of it. 0 for none. Costs the teacher's inference: a quarter of the time if it is as
+            large.
         distillation_temperature: what the logits of both are divided by; the distance is multiplied by its square, so
             that gradients stay as large. Hinton et al. 2015, arXiv:1503.02531, section 2; above 1 it tells more of the
             classes that the teacher finds unlikely.
-        teacher: the output folder of an ``edgeq train`` or ``edgeq build``, of any network for the same classes and
-            image size, often a larger one; empty for none. It is not trained.
+        teachers: output folders of ``edgeq train`` or ``edgeq build``, of any networks for the same classes and image
+            size, often larger ones; the answer is the mean of their logits. They are not trained.
         activations: ``float``, or ``fake-quantize``: from some step on the network computes with activations rounded to
             the grids that they will have in the artifact, straight-through. Their ranges follow what passes, are held
             in the last tenth of the steps, and are the artifact's.
@@ -126,7 +127,7 @@ class TrainRecipe:
     label_smoothing: float = 0.0
     distillation: float = 0.0
     distillation_temperature: float = 1.0
-    teacher: str = ""
+    teachers: tuple[str, ...] = ()
     activations: Literal["float", "fake-quantize"] = "float"
     activations_from: float | None = None
     init: str = ""
@@ -167,8 +168,8 @@ class TrainRecipe:
         begin = self.activations_from
         require(begin is None or 0 <= begin < 1, "train.activations_from", begin, "0 or more, below 1")
         require(self.patience >= 0, "train.patience", self.patience, "0 or more")
-        if self.teacher and not self.distillation:
-            raise RecipeError("nothing is learnt from the teacher", where="train.teacher", got=self.teacher,
+        if self.teachers and not self.distillation:
+            raise RecipeError("nothing is learnt from the teachers", where="train.teachers", got=list(self.teachers),
                               remedy="give train.distillation, such as 0.9")  # fmt: skip
         if self.patience and not self.validation:
             raise RecipeError("nothing is left out of training to stop by", where="train.patience", got=self.patience,

@@ -125,7 +125,7 @@ def test_the_same_data_and_teacher_by_another_path_are_the_same(
     (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)
     for path in ("images", str(tmp_path / "images")):
-        recipe = Recipe(data=DataRecipe(path=path), train=TrainRecipe(teacher=path, distillation=0.5))
+        recipe = Recipe(data=DataRecipe(path=path), train=TrainRecipe(teachers=(path,), distillation=0.5))
         found = run_sweep([Run("a", recipe)], tmp_path / "sweep")
     assert found.manifests.keys() == {"a"}
     assert len(started(tmp_path / "sweep")) == 1

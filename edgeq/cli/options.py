@@ -41,7 +41,7 @@ FIELDS = {
     "initial_image_size": ("train", "initial_image_size"),
     "label_smoothing": ("train", "label_smoothing"),
     "distillation": ("train", "distillation"),
-    "teacher": ("train", "teacher"),
+    "teachers": ("train", "teachers"),
     "precision": ("train", "precision"),
     "device": ("train", "device"),
     "regularizer": ("regularizer", "function"),
@@ -191,7 +191,14 @@ _RECIPE_OPTIONS = [
     click.option(
         "--distillation", type=float, help="Share of the loss that keeps answers as --teacher or --init gave them [0]."
     ),
-    click.option("--teacher", metavar="FOLDER", help="A finished train or build whose network --distillation follows."),
+    click.option(
+        "--teacher",
+        "teachers",
+        multiple=True,
+        callback=lambda ctx, param, values: list(values) or None,
+        metavar="FOLDER",
+        help="A finished train or build whose network --distillation follows; repeated.",
+    ),
     click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), help="Of the training [auto]."),
     click.option("--seed", type=int, help="Of weights, order, augmentation and calibration [0]."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="To train on [auto]."),

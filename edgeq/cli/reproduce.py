@@ -63,7 +63,13 @@ def comparison_options(after: str, of_what: str) -> Callable[[_F], _F]:
         click.option(
             "--initial-image-size", type=click.IntRange(0), default=0, help="Of its first epochs: a side [whole]."
         ),
-        click.option("--teacher", default="", metavar="FOLDER", help="A finished train or build that it learns from."),
+        click.option(
+            "--teacher",
+            "teachers",
+            multiple=True,
+            metavar="FOLDER",
+            help="A finished train or build that it learns from; repeated.",
+        ),
         click.option(after, type=click.IntRange(1), default=8, help=of_what),
         click.option("--batch-size", type=click.IntRange(2), default=128, help="Images a step [128]."),
         click.option("--cutout", type=click.IntRange(0), default=0, help="Blank a square of each training image [0]."),

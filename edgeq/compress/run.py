@@ -50,7 +50,7 @@ class Step:
 
 def plan_steps(recipe: Recipe) -> list[Step]:
     """The trainings of a recipe, the first one included."""
-    taught = recipe.train.teacher or recipe.train.init
+    taught = recipe.train.teachers or recipe.train.init
     first = recipe.train if taught else dataclasses.replace(recipe.train, distillation=0.0)
     steps = [Step(dataclasses.replace(recipe, compress=(), train=first))]
     for position, method in enumerate(recipe.compress):

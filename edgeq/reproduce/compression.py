@@ -55,7 +55,7 @@ def compare_compression(
     model: str = "resnet20",
     epochs: int = 100,
     initial_image_size: int = 0,
-    teacher: str = "",
+    teachers: Sequence[str] = (),
     retraining_epochs: int = 8,
     batch_size: int = 128,
     cutout: int = 0,
@@ -74,7 +74,7 @@ def compare_compression(
         out: the folder of the runs; a second call goes on there. That of ``edgeq reproduce methods`` with the same
             options has the networks without a grid already.
         model: the network.
-        epochs, initial_image_size, teacher: of the training without a grid, as for the comparison of methods.
+        epochs, initial_image_size, teachers: of the training without a grid, as for the comparison of methods.
         retraining_epochs: of each row.
         batch_size, cutout: of all trainings.
         seeds: of the repetitions.
@@ -87,7 +87,7 @@ def compare_compression(
 
     Raises:
         RecipeError: the folder is of another sweep, or there is no such row.
-        FormatError: the teacher's folder is not that of a finished training.
+        FormatError: a teacher's folder is not that of a finished training.
     """
     from edgeq.errors import RecipeError
 
@@ -97,7 +97,7 @@ def compare_compression(
     entries = [entry for entry in ENTRIES if not only or entry.name in only or entry.name == PLAIN]
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
-    start = Start(epochs, initial_image_size, teacher)
+    start = Start(epochs, initial_image_size, tuple(teachers))
     runs = compression_runs(recipe, start, retraining_epochs, seeds, entries)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)

@@ -85,7 +85,7 @@ def compare_methods(
     model: str = "resnet20",
     epochs: int = 100,
     initial_image_size: int = 0,
-    teacher: str = "",
+    teachers: Sequence[str] = (),
     fine_tuning_epochs: int = 8,
     batch_size: int = 128,
     cutout: int = 0,
@@ -105,7 +105,7 @@ def compare_methods(
         model: the network.
         epochs: of the training without a grid.
         initial_image_size: side of its first epochs' images; 0 for whole ones.
-        teacher: the folder of a finished training whose network it learns from; empty for none.
+        teachers: the folders of finished trainings whose networks it learns from.
         fine_tuning_epochs: of each training after it.
         batch_size, cutout: of all trainings.
         seeds: of the repetitions.
@@ -118,13 +118,13 @@ def compare_methods(
 
     Raises:
         RecipeError: the folder is of another sweep.
-        FormatError: the teacher's folder is not that of a finished training.
+        FormatError: a teacher's folder is not that of a finished training.
     """
     from edgeq.reproduce.storage import compare_storage
 
     train = TrainRecipe(device=device, batch_size=batch_size, cutout=cutout)
     recipe = Recipe(model=model, data=DataRecipe(path=str(data)), train=train)
-    start = Start(epochs, initial_image_size, teacher)
+    start = Start(epochs, initial_image_size, tuple(teachers))
     runs = method_runs(recipe, start, fine_tuning_epochs, seeds, bits, activations=activations)
     with resolve_progress(progress) as shown:
         sweep = run_sweep(runs, Path(out), jobs=jobs, ray=ray, progress=shown)

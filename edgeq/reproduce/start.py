@@ -23,13 +23,12 @@ class Start:
     Attributes:
         epochs: of each.
         initial_image_size: side of the images of their first epochs; 0 for whole ones.
-        teacher: the folder of a finished training, whose network's answers are nine tenths of their loss; empty for
-            none.
+        teachers: the folders of finished trainings, whose networks' answers are nine tenths of their loss.
     """
 
     epochs: int = 100
     initial_image_size: int = 0
-    teacher: str = ""
+    teachers: tuple[str, ...] = ()
 
     def runs(self, recipe: Recipe, seeds: Sequence[int]) -> list[Run]:
         """Their trainings: ``float-seedN``.
@@ -43,9 +42,9 @@ class Start:
         """
         self.text()
         train = dataclasses.replace(recipe.train, epochs=self.epochs, initial_image_size=self.initial_image_size)
-        if self.teacher:
+        if self.teachers:
             train = dataclasses.replace(
-                train, teacher=self.teacher, distillation=SHARE, distillation_temperature=TEMPERATURE
+                train, teachers=self.teachers, distillation=SHARE, distillation_temperature=TEMPERATURE
             )
         base = dataclasses.replace(recipe, bits=8, method="post-training", train=train)
         return [Run(float_name(seed), dataclasses.replace(base, seed=seed), whole=True) for seed in seeds]
@@ -54,16 +53,18 @@ class Start:
         """What is done, for a title.
 
         Raises:
-            FormatError, RecipeError: the teacher's folder is not that of a finished training.
+            FormatError, RecipeError: a teacher's folder is not that of a finished training.
         """
         said = f"{self.epochs} epochs without a grid"
         if self.initial_image_size:
             said += f" (images of {self.initial_image_size} pixels at first)"
-        if not self.teacher:
-            return said
-        teacher = recipe_of_training(Path(self.teacher))
-        reached = read_manifest(Path(self.teacher) / "manifest.json")["accuracy"]["float"]
-        return f"{said}, taught by {teacher.model} ({teacher.train.epochs} epochs, {reached:.2f} %)"
+        return f"{said}, taught by {' and '.join(map(_told, self.teachers))}" if self.teachers else said
+
+
+def _told(teacher: str) -> str:
+    recipe = recipe_of_training(Path(teacher))
+    reached = read_manifest(Path(teacher) / "manifest.json")["accuracy"]["float"]
+    return f"{recipe.model} ({recipe.train.epochs} epochs, {reached:.2f} %)"
 
 
 def float_name(seed: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import time
@@ -42,6 +43,7 @@ from edgeq.train.result import EpochLog
 __all__ = ["TrainingModule"]
 
 TEST_BATCH: Final = 500
+TEACHER_BATCH: Final = 64  # on a CPU, whose caches hold what more images of a larger network pass on no longer
 STEPS_BETWEEN_READS: Final = {"cpu": 1, "cuda": 32}  # reading the loss makes the host wait for a GPU
 
 
@@ -107,9 +109,7 @@ class TrainingModule(LightningModule):
         self._labels = self._data.train_labels.to(self.device)
         self._test_images = self._data.test_images.to(keep)
         self._test_labels = self._data.test_labels.to(self.device)
-        for teacher in self._teacher:
-            teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            teacher.to(self.device).eval().requires_grad_(False)
+        self._teacher = [self._teaching(teacher) for teacher in self._teacher]
 
     def on_train_epoch_start(self) -> None:
         self.started = True
@@ -198,6 +198,12 @@ class TrainingModule(LightningModule):
             return functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
         return functional.mse_loss(outputs, target_of(self.recipe.task, inputs.float()))
 
+    def _teaching(self, teacher: nn.Module) -> nn.Module:
+        """A copy that answers fast: weights as they are computed with, which autocast would convert at each step."""
+        copied = copy.deepcopy(teacher).eval().requires_grad_(False).to(self.device, self._compute_dtype)
+        copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return copied
+
     @torch.no_grad()
     def _answers(self, whole: Tensor, inputs: Tensor) -> list[Tensor]:
         """The teacher's log-probabilities, where there is one, of whole images uint8 [N, C, H, W]; ``inputs`` are what
@@ -206,7 +212,9 @@ class TrainingModule(LightningModule):
             return []
         inputs = inputs if inputs.shape == whole.shape else self._inputs(whole)
         temperature = self.recipe.train.distillation_temperature
-        return [(teacher(inputs).float() / temperature).log_softmax(1) for teacher in self._teacher]
+        parts = torch.split(inputs, TEACHER_BATCH if self.device.type == "cpu" else len(inputs))
+        logits = [torch.cat([teacher(part) for part in parts]).float() for teacher in self._teacher]
+        return [(found / temperature).log_softmax(1) for found in logits]
 
     def _distilled(self, loss: Tensor, logits: Tensor, answers: Sequence[Tensor]) -> Tensor:
         """The loss with its share of the divergence from the teacher."""

@@ -52,7 +52,7 @@ def test_every_method_starts_from_its_seeds_float_network() -> None:
 
 
 def test_a_teacher_teaches_the_networks_without_a_grid_alone(tmp_path: Path) -> None:
-    start = Start(100, 24, str(tmp_path))
+    start = Start(100, 24, (str(tmp_path),))
     with pytest.raises(FormatError, match="not the folder of an edgeq build or training"):
         method_runs(Recipe(), start, 8, (3, 5), (4,))
     wide = Recipe(model="wrn16_4", train=TrainRecipe(epochs=30))
@@ -63,9 +63,9 @@ def test_a_teacher_teaches_the_networks_without_a_grid_alone(tmp_path: Path) -> 
     assert [run.name for run in runs[:2]] == ["float-seed3", "float-seed5"]
     for run in runs[:2]:
         train = run.recipe.train
-        assert (train.teacher, train.distillation, train.distillation_temperature) == (str(tmp_path), 0.9, 4)
+        assert (train.teachers, train.distillation, train.distillation_temperature) == ((str(tmp_path),), 0.9, 4)
         assert (train.epochs, train.initial_image_size) == (100, 24)
-    assert {(run.recipe.train.teacher, run.recipe.train.initial_image_size) for run in runs[2:]} == {("", 0)}
+    assert {(run.recipe.train.teachers, run.recipe.train.initial_image_size) for run in runs[2:]} == {((), 0)}
     told = "100 epochs without a grid (images of 24 pixels at first), taught by wrn16_4 (30 epochs, 93.00 %)"
     assert start.text() == told
     assert Start(7).text() == "7 epochs without a grid"

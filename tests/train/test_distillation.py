@@ -22,7 +22,7 @@ from edgeq.models import create_model, save_weights
 from edgeq.progress import Silent
 from edgeq.recipe import DataRecipe, Recipe, TrainRecipe, recipe_to_toml
 from edgeq.train import TrainResult, train
-from edgeq.train.teacher import load_teacher
+from edgeq.train.teachers import load_teachers
 
 PLAIN = TrainRecipe(
     epochs=1, batch_size=64, momentum=0.0, nesterov=False, weight_decay=0.0, rate_schedule="constant",
@@ -120,27 +120,48 @@ def _folder(tmp_path: Path, recipe: Recipe | None = None, classes: tuple[str, ..
 
 
 def test_a_teacher_comes_out_of_the_folder_of_a_build(tmp_path: Path) -> None:
-    teacher = load_teacher(_folder(tmp_path), images())
+    teacher = load_teachers([str(_folder(tmp_path))], images())
     wanted = state(create_model("mlp", num_classes=3, input_shape=(3, 8, 8), seed=3))
     assert not teacher.training
     assert all(torch.equal(value, wanted[name]) for name, value in state(teacher).items())
     (tmp_path / "labels.txt").unlink()  # edgeq train leaves none
-    assert state(load_teacher(tmp_path, images())).keys() == wanted.keys()
+    assert state(load_teachers([str(tmp_path)], images())).keys() == wanted.keys()
+
+
+def test_several_teachers_answer_with_the_mean_of_their_logits(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        network = create_model("mlp", num_classes=3, input_shape=(3, 8, 8), seed=seed)
+        save_weights(network, _folder(folder) / "checkpoint.safetensors")
+    inputs = normalize(images().train_images)
+    first, second, both = (load_teachers([*map(str, names)], images()) for names in (folders[:1], folders[1:], folders))
+    with torch.no_grad():
+        assert not torch.allclose(first(inputs), second(inputs))
+        torch.testing.assert_close(both(inputs), (first(inputs) + second(inputs)) / 2)
+
+
+def test_a_teacher_stays_as_it_was_where_it_answers_in_bf16(tmp_path: Path) -> None:
+    teacher = _network(1)
+    before = state(teacher)
+    train(_network(), images(), _recipe(distillation=0.5, precision="bf16"), tmp_path, teacher=teacher)
+    assert all(value.dtype == torch.float32 for value in teacher.state_dict().values())
+    assert all(torch.equal(value, before[name]) for name, value in state(teacher).items())
 
 
 def test_what_cannot_teach_is_refused(tmp_path: Path) -> None:
     four = ("a", "b", "c", "d")
     with pytest.raises(RecipeError, match=r"the teacher's classes are others.*wanted a, b, c"):
-        load_teacher(_folder(tmp_path, classes=("a", "c", "b")), images())
+        load_teachers([str(_folder(tmp_path, classes=("a", "c", "b")))], images())
     with pytest.raises(RecipeError, match="a teacher answers with classes"):
-        load_teacher(_folder(tmp_path, Recipe(model="mlp", task="reconstruct")), images())
+        load_teachers([str(_folder(tmp_path, Recipe(model="mlp", task="reconstruct")))], images())
     with pytest.raises(ModelError, match="has another shape"):
-        load_teacher(_folder(tmp_path, classes=four), dataclasses.replace(images(), classes=four))
+        load_teachers([str(_folder(tmp_path, classes=four))], dataclasses.replace(images(), classes=four))
     (_folder(tmp_path) / "checkpoint.safetensors").unlink()
     with pytest.raises(FormatError, match=r"not the folder of an edgeq build or training .*checkpoint\.safetensors"):
-        load_teacher(tmp_path, images())
-    with pytest.raises(RecipeError, match=r"train\.teacher: .*give train\.distillation"):
-        TrainRecipe(teacher="out/wide")
+        load_teachers([str(tmp_path)], images())
+    with pytest.raises(RecipeError, match=r"train\.teachers: .*give train\.distillation"):
+        TrainRecipe(teachers=("out/wide",))
 
 
 def test_a_teacher_of_ones_own_choice_stays_through_compressions(
@@ -154,7 +175,7 @@ def test_a_teacher_of_ones_own_choice_stays_through_compressions(
 
     monkeypatch.setattr(sys.modules["edgeq.train"], "train", listening)
     methods = (method_from_option("prune-magnitude,sparsity=0.5,skip=[],epochs=1"),)
-    recipe = _recipe(distillation=0.5, teacher="out/wide", init="")
+    recipe = _recipe(distillation=0.5, teachers=("out/wide",), init="")
     recipe, teacher = dataclasses.replace(recipe, compress=methods), _network(1)
     train_and_compress(_network(), images(), recipe, tmp_path, resume=False, progress=Silent(), teacher=teacher)
     assert taught == [(0.5, teacher), (0.5, teacher)]
