@@ -97,8 +97,9 @@ def main() -> None:
     parser.add_argument("--command", required=True)
     arguments = parser.parse_args()
     manifest = json.loads((arguments.build / "manifest.json").read_text(encoding="utf-8"))
-    for part, key in (("data", "path"), ("train", "init"), ("train", "teacher")):  # no path of this machine
-        manifest["recipe"][part][key] = Path(manifest["recipe"][part][key]).name
+    data, train = manifest["recipe"]["data"], manifest["recipe"]["train"]
+    data["path"], train["init"] = Path(data["path"]).name, Path(train["init"]).name  # no path of this machine
+    train["teachers"] = [Path(teacher).name for teacher in train["teachers"]]
     target = DOCS / "results" / f"{arguments.name}.json"
     target.write_text(json.dumps(shorten(manifest, arguments.command), indent=2) + "\n", encoding="utf-8")
     write_page()
