@@ -118,10 +118,13 @@ def make_artifact(
     given = {**take_trained_activations(model), **(pinned or {})}
     fixed = plan.grid.power_of_two
     weights = {name: weight for name, weight in weights.items() if plan.grid_of(layer_of(name)) is not None}
+    grids: dict[str, dict[str, ActivationGrid]] = {}
     if "int8" in kinds:
-        found = widen_ranges(model, found, _of_kind(weights, plan, "int8"), given, power_of_two=fixed)
-    grids = {kind: activation_grids(model, found, given, kind, power_of_two=fixed) for kind in kinds}
+        int8 = _of_kind(weights, plan, "int8")
+        found, grids["int8"] = widen_ranges(model, found, int8, given, power_of_two=fixed)
     for kind in kinds:
+        if kind not in grids:
+            grids[kind] = activation_grids(model, found, given, kind, power_of_two=fixed)
         part = _of_kind(weights, plan, kind)
         notes += settle_channels(model, part, grids[kind])
         weights |= part

@@ -13,7 +13,7 @@ from edgeq.export.activations import ActivationGrid
 from edgeq.export.layer_parts import along_outputs, bias_place, output_axis, step_repeats
 from edgeq.grid import QuantizedWeight
 
-__all__ = ["INT32_MAX", "rounded_result", "settle_channels"]
+__all__ = ["INT32_MAX", "layer_result", "settle_channels"]
 
 INT32_MAX = 2**31 - 1
 LEVELS = {"int8": 255, "int16": 0}  # an int16 kernel adds up in 64 bits
@@ -51,7 +51,7 @@ def settle_channels(
         values = np.zeros(1) if bias is None or bias.const_value is None else bias.const_value.numpy()
         if (repeats := step_repeats(node)) > 1 and values.size > 1:
             values = np.abs(values).reshape(repeats, -1).max(axis=0)
-        ends = grids[str(source.name)], grids[str(rounded_result(place[0] if place is not None else node).name)]
+        ends = grids[str(source.name)], grids[str(layer_result(node).name)]
         axis = output_axis(node)
         settled = _settled(name, weights[name], axis, values.astype(np.float64), *ends, lines)
         if settled is not weights[name]:
@@ -96,9 +96,11 @@ def _settled(
     return replace(weight, codes=codes, step=step.astype(np.float32))
 
 
-def rounded_result(node: ir.Node) -> ir.Value:
-    """The value whose grid a layer's result is rounded to: its own, or that of the Relu that alone reads it."""
-    uses = list(node.outputs[0].uses())
+def layer_result(node: ir.Node) -> ir.Value:
+    """The value whose grid a layer's result is rounded to: its own with its bias, or that of the Relu that alone reads
+    it."""
+    last, _ = bias_place(node) or (node, 0)
+    uses = list(last.outputs[0].uses())
     if len(uses) == 1 and uses[0][0].op_type in ("Relu", "Clip"):
         return uses[0][0].outputs[0]
-    return node.outputs[0]
+    return last.outputs[0]

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.export.activations import ActivationGrid, activation_grids
-from edgeq.export.channels import rounded_result
+from edgeq.export.channels import layer_result
 from edgeq.export.layer_parts import bias_place, output_axis
 from edgeq.grid import QuantizedWeight
 
@@ -33,8 +33,8 @@ def widen_ranges(
     pinned: Mapping[str, ActivationGrid],
     *,
     power_of_two: bool = False,
-) -> Ranges:
-    """The ranges with those widened that have too fine an int8 grid; the grids of others may follow.
+) -> tuple[Ranges, dict[str, ActivationGrid]]:
+    """The ranges with those widened that have too fine an int8 grid, and the int8 grids of all of them.
 
     Args:
         model: float, batch norms folded.
@@ -47,7 +47,7 @@ def widen_ranges(
         grids = activation_grids(model, ranges, pinned, "int8", power_of_two=power_of_two)
         excesses = {name: excess for name, excess in _excesses(model, weights, grids).items() if name not in done}
         if not excesses:
-            return ranges
+            return ranges, grids
         done |= excesses.keys()
         wider = {name: (excess * ranges[name][0], excess * ranges[name][1]) for name, excess in excesses.items()}
         ranges = {**ranges, **wider}
@@ -63,14 +63,13 @@ def _excesses(
         scales = [grids[str(value.name)].scale for value in node.inputs if value is not None and value.name in grids]
         if node.op_type not in MOST or not scales or node in biases:
             continue
-        last = node
         if stored := [str(value.name) for value in node.inputs if value is not None and value.name in weights]:
             unit = scales[0] * _largest_step(weights[stored[0]], output_axis(node))
-            last, _ = bias_place(node) or (node, 0)
-            biases.add(last)
+            if (place := bias_place(node)) is not None:
+                biases.add(place[0])
         else:
             unit = max(scales) if node.op_type in ("Add", "Sub") else float(np.prod(scales))
-        name = str(rounded_result(last).name)
+        name = str(layer_result(node).name)
         if name not in grids:  # within a GELU that becomes one operation
             continue
         if (ratio := unit / (MOST[node.op_type] * grids[name].scale)) >= 1:

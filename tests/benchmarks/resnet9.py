@@ -1,4 +1,4 @@
-"""Teachers for CIFAR-10 that need few epochs: ``--model tests/benchmarks/resnet9.py:half``, or ``:whole``.
+"""A teacher for CIFAR-10 that needs few epochs: ``--model tests/benchmarks/resnet9.py:half``.
 
 Page 2018, "How to Train Your ResNet": eight convolutions, two residual blocks, pools before the batch norms. With half
 the channels an epoch costs what one of ResNet-20 does; it learns more in it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["half", "whole"]
+__all__ = ["half"]
 
 SCALE = 0.25  # of the logits
 
@@ -55,8 +55,3 @@ def _conv(in_channels: int, out_channels: int, *, pool: bool = False) -> nn.Sequ
 def half() -> nn.Module:
     """Half of Page's channels: 32, 64, 128, 256; 1.6 million weights."""
     return _ResNet9(32)
-
-
-def whole() -> nn.Module:
-    """Page's channels: 64, 128, 256, 512; 6.6 million weights."""
-    return _ResNet9(64)
