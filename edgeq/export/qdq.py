@@ -24,11 +24,10 @@ from edgeq.grid import QuantizedWeight
 from edgeq.modes import Mode, Plan
 from edgeq.tflite.clamp import bounds_of
 from edgeq.tflite.gelu import find_gelus
-from edgeq.tflite.qdq_values import quantize_constant
+from edgeq.tflite.qdq_values import ON_OWN_GRIDS, quantize_constant
 
 __all__ = ["INT4_MAX", "pack_codes", "place_qdq", "quantized_values"]
 
-ON_OWN_GRIDS = {"Add", "Sub", "Mul", "PRelu"}  # constants of other operations stay float: they go on a grid there is
 FUSED_BEFORE = {"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub"}  # have a grid of their own
 INT4_MAX = 7
 

@@ -9,7 +9,7 @@ from edgeq.errors import ExportError
 from edgeq.foreign.batch_norm import fold_batch_norms
 from edgeq.foreign.constants import fold_quantized_constants
 from edgeq.foreign.editor import DEQUANTIZE, QUANTIZE, Editor
-from edgeq.foreign.float_parts import note_biases, quantize_float_weights
+from edgeq.foreign.float_parts import note_biases, quantize_float_operands, quantize_float_weights
 from edgeq.foreign.integer_ops import INTEGER_OPERATIONS, expand_integer_operations
 from edgeq.foreign.pairs import check_pairs, give_zero_points, real_ends, separate_clips, separate_requantization
 from edgeq.foreign.spread import Ranges, name_outputs, spread_grids, supply_grids
@@ -79,6 +79,7 @@ def make_canonical(model: ir.Model, ranges: Ranges | None = None) -> list[str]:
     supply_grids(editor, ranges)
     spread_grids(editor)
     separate_requantization(editor)
+    quantize_float_operands(editor)
     editor.drop_unused()
     name_outputs(editor)
     note_biases(editor)

@@ -1,4 +1,5 @@
-"""What a producer left in float: weights, which are rounded here when asked for, and biases, which are always int32."""
+"""What a producer left in float: weights, which are rounded when asked for, constant operands, which become int8, and
+biases, which become int32."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.foreign.constants import LAYERS
-from edgeq.foreign.editor import DEQUANTIZE, Editor, dequantizer
+from edgeq.foreign.editor import DEQUANTIZE, Editor, dequantizer, zero_type
 from edgeq.grid import Grid, quantize_weight
-from edgeq.tflite.qdq_values import grid_of, read_weight
+from edgeq.tflite.qdq_values import ON_OWN_GRIDS, grid_of, quantize_constant, read_weight
 
-__all__ = ["note_biases", "quantize_float_weights"]
+__all__ = ["note_biases", "quantize_float_operands", "quantize_float_weights"]
 
+BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 SAME = 1e-6  # two float32 products of the same scales differ by less
 
 
@@ -39,6 +41,31 @@ def quantize_float_weights(editor: Editor) -> None:
         editor.graph.insert_before(node, dequantize)
         node.replace_input_with(1, dequantize.outputs[0])
         editor.notes.append(f"the weight {value.name} is float in ONNX: rounded to int8, one scale a channel")
+
+
+def quantize_float_operands(editor: Editor) -> None:
+    """Put constants beside an int8 activation on the grid over their own range, as the TFLite kernel has them, so that
+    the ONNX model computes what the file does; a number that stands alone is exact as it is."""
+    rounded: dict[ir.Value, ir.Value] = {}
+    for node in list(editor.graph):
+        sources = [dequantizer(value) for value in node.inputs]
+        if node.op_type not in ON_OWN_GRIDS or not any(item and zero_type(item) in BYTES for item in sources):
+            continue
+        for slot, value in enumerate(node.inputs):
+            if value is None or value.const_value is None or value.const_value.size < 2:
+                continue
+            if value not in rounded:
+                codes, grid = quantize_constant(value.const_value.numpy(), f"constant {value.name}")
+                inputs = [
+                    editor.constant(f"{value.name}_quantized", codes),
+                    editor.constant(f"{value.name}_scale", grid.scale[0]),
+                    editor.constant(f"{value.name}_zero_point", np.int8(grid.zero_point[0])),
+                ]
+                dequantize = editor.node(DEQUANTIZE, inputs, f"{value.name}_real", value)
+                editor.graph.insert_before(node, dequantize)
+                rounded[value] = dequantize.outputs[0]
+                editor.notes.append(f"the constant {value.name} is float in ONNX: rounded to int8 over its own range")
+            node.replace_input_with(slot, rounded[value])
 
 
 def note_biases(editor: Editor) -> None:

@@ -14,6 +14,7 @@ from edgeq.grid import asymmetric_grid, fixed_point_grid
 from edgeq.tflite.model import FLOAT, Quantization
 
 __all__ = [
+    "ON_OWN_GRIDS",
     "Constant",
     "Weight",
     "check_scale",
@@ -29,6 +30,8 @@ __all__ = [
     "read_real_constant",
     "read_weight",
 ]
+
+ON_OWN_GRIDS = {"Add", "Sub", "Mul", "PRelu"}  # constants of other operations stay float: they go on a grid there is
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,3 +278,20 @@ def test_a_relu_and_a_clip_in_a_row_are_bounds(tmp_path: Path) -> None:
     body = f"{CONV} r = Relu (c)\n k = Clip (r, , top)\n{TAIL.replace('(c,', '(k,')}"
     assert_right(model(body, constants={"top": np.array(3.1, np.float32)}), tmp_path, "CONV_2D MAXIMUM MINIMUM")
     assert_right(model(body, constants={"top": np.array(6, np.float32)}), tmp_path, "CONV_2D")
+
+
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "PRelu"])
+def test_float_constants_are_rounded_as_the_file_has_them(kind: str, tmp_path: Path) -> None:
+    """A constant far wider than the result's grid: its rounding error is above a code, and is said."""
+    pair = "{1}q = QuantizeLinear ({0}, {2}, {3})\n {1} = DequantizeLinear ({1}q, {2}, {3})\n"
+    body = f"t = {kind} (xd, wide)\n" + pair.format("t", "y", "sy", "zy") + f"u = {kind} (y, wide)\n"
+    body = HEAD + body + pair.format("u", "v", "s1", "z1")
+    proto = model(body, outputs="float v", constants={"wide": weights(3, 1, 5, scale=9)})
+    canonical = load_onnx(saved(proto, tmp_path))
+    notes = make_canonical(canonical)
+    assert notes == ["the constant wide is float in ONNX: rounded to int8 over its own range"]
+    conversion = convert_qdq(canonical)
+    rows = parity(write_graph(conversion.graph), canonical, conversion.layouts, {"x": weights(64, 3, 6, 5, scale=0.8)})
+    assert [row.operation for row in rows].count(kind.upper()) == 2
+    assert_layers_agree(rows)
+    assert [tensor.name for tensor in conversion.graph.tensors].count("wide") == 1
