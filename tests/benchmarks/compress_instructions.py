@@ -1,6 +1,6 @@
 """How far instructions fall with multiply-adds in networks made smaller, under QEMU, into docs.
 
-    python tests/benchmarks/compress_instructions.py [NETWORK[:METHOD,key=value,...] ...]
+    python tests/benchmarks/compress_instructions.py [--tables] [NETWORK[:METHOD,key=value,...] ...]
 
 A network with random weights is compressed without training, exported, and one inference of it counted on both
 targets. Variants that are named are counted anew, the others kept as they are in compress-instructions.json; the
@@ -95,16 +95,42 @@ def table(variants: dict[str, dict[str, Any]], methods: Sequence[str]) -> str:
         cells = [f"`{method}`" if method else f"{network}, plain", f"{macs:.3f}", f"{found['bytes']:,} B"]
         for target in LANES:
             ratio = found["instructions"][target] / plain["instructions"][target]
-            cells += [f"{ratio:.3f}", f"{(1 - ratio) / (1 - macs):.2f}" if macs < 1 else ""]
+            cells += [f"{ratio:.3f}", f"{slope(found, plain, target):.2f}" if macs < 1 else ""]
         rows.append(cells)
     return markdown(heads, rows)
+
+
+def slope(found: dict[str, Any], plain: dict[str, Any], target: str) -> float:
+    """By how much the instructions fell over by how much the multiply-adds fell."""
+    ratio = found["instructions"][target] / plain["instructions"][target]
+    return float((1 - ratio) / (1 - found["macs"] / plain["macs"]))
+
+
+def summary(variants: dict[str, dict[str, Any]]) -> str:
+    """The Markdown table of the lowest and highest slope of each method on each network."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in variants:
+        network, _, method = name.partition(":")
+        if method:
+            groups.setdefault((network, method.partition(",")[0]), []).append(name)
+    rows = []
+    for (network, method), names in groups.items():
+        cells = [network, f"[`{method}`](compress/{method}.md)", str(len(names))]
+        for target in LANES:
+            slopes = [slope(variants[name], variants[network], target) for name in names]
+            cells.append(f"{min(slopes):.2f} to {max(slopes):.2f}")
+        rows.append(cells)
+    return markdown(["network", "method", "variants", *LANES], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="VARIANT")
-    names = parser.parse_args().variants or VARIANTS
+    parser.add_argument("--tables", action="store_true", help="count nothing, and make the tables again")
+    given = parser.parse_args()
+    names = () if given.tables else given.variants or VARIANTS
     known = json.loads(RESULT.read_text()).get("variants", {}) if RESULT.exists() else {}
+    variants = {key: known[key] for key in VARIANTS if key in known}
     for name in names:
         known[name] = measure(name)
         print(name, known[name], flush=True)
@@ -115,6 +141,7 @@ def main() -> None:
         RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for page, methods in PAGES.items():
         put_between("instructions", table(variants, methods), DOCS / "compress" / page)
+    put_between("slopes", summary(variants))
 
 
 if __name__ == "__main__":
