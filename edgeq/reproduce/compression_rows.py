@@ -87,22 +87,42 @@ def _progressive(bits: int) -> Entry:
     return Entry(f"{PROGRESSIVE}-{bits}bit", bits=bits, recipe=recipe, run=PROGRESSIVE)
 
 
+def _symmetric(options: str, *, name: str = "", paper: float = 0) -> Entry:
+    """Weights that are mirrored to each other made one; the paper has a float network's accuracy for some forms."""
+    label = "-".join(["symmetric", name or options]).removesuffix("-average")
+    figure = f"CIFAR-10, WRN-16-1-bottleneck: {paper:.2f} % (float 91.51 %)" if paper else ""
+    return Entry(label, (f"symmetric,form={options}",), paper=figure)
+
+
 PLAIN: Final = "plain-8bit"
-SYMMETRIC: Final = "CIFAR-10, WRN-16-1-bottleneck: {} % (float 91.51 %)"
 ENTRIES: Final = (
     Entry(PLAIN),
     Entry("power-of-two", ("fold-batch-norm",), recipe=SHIFTED),
     Entry("prune-50", ("prune-magnitude,sparsity=0.5",)),
     Entry("prune-80", ("prune-magnitude,sparsity=0.8",)),
     Entry("prune-90-in-4", ("prune-magnitude,sparsity=0.9,steps=4",)),
+    Entry("prune-deviations", ("prune-magnitude,deviations=1",)),
     Entry("prune-2-of-4", ("prune-balanced,keep=2,of=4",)),
+    Entry("prune-balanced-75", ("prune-balanced,sparsity=0.75,elements=8",)),
     Entry("channels-magnitude", ("prune-channels,macs=0.55",)),
     Entry("channels-activation", ("prune-channels,criterion=activation,macs=0.55",)),
+    Entry("channels-distortion", ("prune-channels,criterion=activation,distortion=0.1,macs=0.55",)),
+    Entry("channels-outliers", ("prune-channels,criterion=activation,outliers=2",)),
     Entry("channels-fisher", ("prune-channels,criterion=fisher,macs=0.55",)),
     Entry("share-16", ("share-weights,bits=4",)),
+    Entry("share-16-density", ("share-weights,bits=4,start=density",)),
+    Entry("share-16-random", ("share-weights,bits=4,start=random",)),
     Entry("prune-80-share-16", ("prune-magnitude,sparsity=0.8", "share-weights,bits=4")),
-    Entry("symmetric", ("symmetric,form=average",), paper=SYMMETRIC.format("91.17")),
-    Entry("symmetric-triangular", ("symmetric,form=triangular",), paper=SYMMETRIC.format("91.16")),
+    _symmetric("average", paper=91.17),
+    _symmetric("triangular", paper=91.16),
+    _symmetric("soft,norm=l1", name="soft", paper=91.39),
+    _symmetric("eigen", paper=89.77),
+    _symmetric("ldl", paper=90.85),
+    _symmetric("average,axes=spatial", name="spatial", paper=90.30),
+    _symmetric("average,axes=both", name="both", paper=89.80),
+    _symmetric("chunks,ways=4", name="chunks"),
+    _symmetric("blocks"),
+    _symmetric("triangles"),
     Entry("low-rank", ("low-rank,macs=0.6",)),
     Entry("spatial-separable", ("spatial-separable,macs=0.5",)),
     Entry("depthwise-separable", ("depthwise-separable,multiplier=1",)),
