@@ -205,25 +205,24 @@ class TrainingModule(LightningModule):
         return copied
 
     @torch.no_grad()
-    def _answers(self, whole: Tensor, inputs: Tensor) -> list[Tensor]:
+    def _answers(self, whole: Tensor, inputs: Tensor) -> Tensor | None:
         """The teacher's log-probabilities, where there is one, of whole images uint8 [N, C, H, W]; ``inputs`` are what
         the network sees of them, and the same where they are as large."""
         if not self._teacher:
-            return []
+            return None
         inputs = inputs if inputs.shape == whole.shape else self._inputs(whole)
-        temperature = self.recipe.train.distillation_temperature
         parts = torch.split(inputs, TEACHER_BATCH if self.device.type == "cpu" else len(inputs))
-        logits = [torch.cat([teacher(part) for part in parts]).float() for teacher in self._teacher]
-        return [(found / temperature).log_softmax(1) for found in logits]
+        logits = torch.cat([self._teacher[0](part) for part in parts]).float()
+        return (logits / self.recipe.train.distillation_temperature).log_softmax(1)
 
-    def _distilled(self, loss: Tensor, logits: Tensor, answers: Sequence[Tensor]) -> Tensor:
+    def _distilled(self, loss: Tensor, logits: Tensor, answers: Tensor | None) -> Tensor:
         """The loss with its share of the divergence from the teacher."""
+        if answers is None:
+            return loss
         share, temperature = self.recipe.train.distillation, self.recipe.train.distillation_temperature
-        for answer in answers:
-            found = (logits / temperature).log_softmax(1)
-            far = functional.kl_div(found, answer, reduction="batchmean", log_target=True)
-            loss = (1 - share) * loss + share * temperature**2 * far
-        return loss
+        found = (logits / temperature).log_softmax(1)
+        far = functional.kl_div(found, answers, reduction="batchmean", log_target=True)
+        return (1 - share) * loss + share * temperature**2 * far
 
     def _run(self, images: Tensor, labels: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Outputs, inputs and labels of rows, batch by batch, with the network in evaluation mode meanwhile."""
