@@ -187,18 +187,21 @@ def convert(
         progress: ``"auto"`` shows bars or lines on stderr; None shows nothing.
 
     Returns:
-        The file, its size, and notes on what had to be added to keep the meaning.
+        The file, its size, what it was compared in, and notes on what had to be added to keep the meaning.
 
     Raises:
         FormatError: no valid ONNX.
         ExportError: what cannot be lowered; names the node.
+        VerifyError: two runtimes compute an operation differently; nothing is written.
     """
     from edgeq.posttraining import convert_file
 
     path = Path(out)
     with resolve_progress(progress) as shown:
-        conversion = convert_file(_path_or_model(model), path, io=io, calibration_data=calibration_data, progress=shown)
-    return ConvertResult(path, path.stat().st_size, len(conversion.graph.operators), conversion.notes)
+        conversion, proof = convert_file(
+            _path_or_model(model), path, io=io, calibration_data=calibration_data, progress=shown
+        )
+    return ConvertResult(path, path.stat().st_size, len(conversion.graph.operators), proof, conversion.notes)
 
 
 def pack(

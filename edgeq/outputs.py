@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgeq.artifact import Artifact
     from edgeq.data import ImageData
     from edgeq.train import TrainResult
-    from edgeq.verify import Verification
+    from edgeq.verify.report import Verification
 
 __all__ = ["OUTPUTS", "build_manifest", "copy_files", "manifest_head", "write_artifact", "write_curves", "write_report"]
 

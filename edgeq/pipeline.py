@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edgeq.tflite.convert import Head
     from edgeq.tflite.metadata import ImageClassifier
     from edgeq.train import TrainResult
-    from edgeq.verify import Verification
+    from edgeq.verify.report import Verification
 
 __all__ = ["build", "calibration_samples", "classifier_of", "head_of", "train_only"]
 
@@ -317,7 +317,7 @@ def _verify(
     recipe: Recipe,
     progress: Progress,
 ) -> Verification:
-    from edgeq.verify import verify
+    from edgeq.verify.check import verify
 
     return verify(
         artifact.content,

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from edgeq.artifact import Artifact
     from edgeq.calibrate import CalibrationRecipe
     from edgeq.tflite.convert import Conversion, Interface
-    from edgeq.verify import LayerParity
+    from edgeq.tflite.model import Graph
+    from edgeq.verify.report import ConversionProof, LayerParity, OutputParity
 
 __all__ = ["CalibrationData", "ExportRequest", "convert_file", "export_module", "input_samples", "quantize_file"]
 
@@ -150,8 +151,11 @@ def convert_file(
     calibration_data: CalibrationData | None = None,
     calibration: str = "minmax",
     progress: Progress | None = None,
-) -> Conversion:
+) -> tuple[Conversion, ConversionProof]:
     """``edgeq convert``: a QDQ or QOperator ONNX model of any producer to a .tflite file, its codes and scales kept.
+
+    Each operation of the file is compared with onnxruntime, and its outputs with those of the model as it was given: on
+    the calibration data if there are any, on noise if not.
 
     Args:
         source: the ONNX file, or the model.
@@ -164,18 +168,22 @@ def convert_file(
     Raises:
         FormatError: no valid ONNX file.
         ExportError: what cannot be lowered; names the node.
+        VerifyError: two runtimes compute an operation differently; nothing is written.
     """
     from edgeq.artifact import tflite_bytes
     from edgeq.calibrate import calibrate, load_calibration
     from edgeq.foreign import make_canonical
+    from edgeq.foreign.proof import noise
     from edgeq.onnx_file import load_onnx
     from edgeq.tflite.convert import convert_qdq
     from edgeq.verify.litert import load
+    from edgeq.verify.report import ConversionProof
 
-    model = load_onnx(source)
-    ranges = None
+    model, shown = load_onnx(source), progress or Silent()
+    original, ranges = model.clone(), None
+    samples: Samples = {}
     if calibration_data is not None:
-        recipe, shown = load_calibration(calibration), progress or Silent()
+        recipe = load_calibration(calibration)
         samples, _ = input_samples(model, ExportRequest(calibration_data), recipe, shown)
 
         def ranges() -> dict[str, tuple[float, float]]:
@@ -183,11 +191,15 @@ def convert_file(
 
     notes = make_canonical(model, ranges)
     conversion = convert_qdq(model, io=io)
-    conversion = dataclasses.replace(conversion, notes=(*notes, *conversion.notes))
     content = tflite_bytes(conversion.graph, None)
     load(content)
+    samples = samples or noise(model, PARITY_SAMPLES)
+    layers, compared = _parity(content, model, conversion, samples)
+    few = {name: array[:compared] for name, array in samples.items()}
+    outputs = _outputs(original, model, conversion.graph, content, few, shown)
     write_whole(out, content)
-    return conversion
+    conversion = dataclasses.replace(conversion, notes=(*notes, *conversion.notes))
+    return conversion, ConversionProof(tuple(layers), compared, outputs)
 
 
 @contextmanager
@@ -364,6 +376,20 @@ def input_samples(
     return {name: normalize(images).numpy()}, True
 
 
+def _outputs(
+    original: ir.Model, canonical: ir.Model, graph: Graph, content: bytes, samples: Samples, shown: Progress
+) -> OutputParity | None:
+    """The file's outputs beside those of its model; None, with a warning, where onnxruntime does not run that."""
+    from edgeq.foreign.proof import compare_outputs, run_original
+
+    try:
+        wanted = run_original(original, canonical, samples)
+    except Exception as error:  # onnxruntime raises a class a status code
+        shown.warn(f"the outputs are not compared: onnxruntime does not run the model ({str(error).splitlines()[0]})")
+        return None
+    return compare_outputs(content, _file_inputs(graph, samples), canonical, wanted)
+
+
 def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samples) -> tuple[list[LayerParity], int]:
     """Compare the layers on a few samples.
 
@@ -380,12 +406,15 @@ def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samp
     graph = read_graph(content)
     values = sum(math.prod(tensor.shape) for tensor in graph.tensors if tensor.data is None)
     count = min(PARITY_SAMPLES, max(1, PARITY_VALUES // max(values, 1)), len(next(iter(samples.values()))))
-    inputs = []
-    for index, array in zip(graph.inputs, samples.values(), strict=True):
-        inputs.append(file_input(array[:count], graph.tensors[index]))
+    inputs = _file_inputs(graph, {name: array[:count] for name, array in samples.items()})
     layers = compare_layers(content, graph, qdq, conversion.layouts, inputs)
     check_layers(layers)
     return layers, count
+
+
+def _file_inputs(graph: Graph, samples: Samples) -> list[NDArray[Any]]:
+    """Samples in the order of a file's inputs, as it takes them."""
+    return [file_input(array, graph.tensors[i]) for i, array in zip(graph.inputs, samples.values(), strict=True)]
 
 
 def file_input(values: NDArray[np.float32], tensor: Any) -> NDArray[Any]:

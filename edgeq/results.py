@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgeq.display.summary import Result, Summary, Table, table
 from edgeq.display.words import size
 from edgeq.manifest import mean_distance
-
-if TYPE_CHECKING:
-    from edgeq.verify.report import Verification
+from edgeq.verify.report import ConversionProof, Verification
 
 __all__ = [
     "BuildResult",
@@ -185,23 +183,38 @@ class ConvertResult(Result):
         path: the .tflite file.
         size_bytes: of the file.
         operators: operations in it.
+        proof: each operation beside onnxruntime's, and the outputs beside those of the ONNX model.
         notes: what had to be added to keep the meaning, a line each.
     """
 
     path: Path
     size_bytes: int
     operators: int
+    proof: ConversionProof
     notes: tuple[str, ...] = ()
 
     def summary(self) -> Summary:
-        return (f"{self.path}  {size(self.size_bytes)}, {self.operators} operations",)
+        proof, outputs, samples = self.proof, self.proof.outputs, _count(self.proof.samples, "sample")
+        line = f"operations at most {_count(proof.max_code_difference, 'code')} from onnxruntime's"
+        if outputs is not None:
+            line += f"; outputs {outputs.equal:.4g} % equal to the ONNX model's"
+            if outputs.max_code_difference:
+                line += f", at most {_count(outputs.max_code_difference, 'code')} apart"
+        return (f"{self.path}  {size(self.size_bytes)}, {self.operators} operations", f"{line} ({samples})")
 
     def to_dict(self) -> dict[str, Any]:
-        """``path``, ``bytes``, ``operators`` and ``notes``."""
+        """``path``, ``bytes``, ``operators``, ``parity`` and ``notes``."""
+        outputs = self.proof.outputs
         return {
             "path": str(self.path),
             "bytes": self.size_bytes,
             "operators": self.operators,
+            "parity": {
+                "max_code_difference": self.proof.max_code_difference,
+                "samples": self.proof.samples,
+                "outputs": None if outputs is None else dataclasses.asdict(outputs),
+                "layers": [dataclasses.asdict(layer) for layer in self.proof.layers],
+            },
             "notes": list(self.notes),
         }
 
@@ -274,6 +287,10 @@ def _scores(manifest: Mapping[str, Any]) -> tuple[str, dict[str, str], int]:
     form = "{:.2f} %" if what == "accuracy" else "{:.3g}"
     figures = {key: form.format(value) for key, value in measured.items() if isinstance(value, int | float)}
     return "accuracy" if what == "accuracy" else "mean squared error", figures, int(measured["samples"])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _agreement(parity: Mapping[str, Any]) -> str:

@@ -10,8 +10,8 @@ from edgeq.errors import FormatError, VerifyError
 from edgeq.manifest import read_manifest
 from edgeq.progress import Progress, Silent
 from edgeq.recipe import Recipe, load_recipe
-from edgeq.verify import Verification, verify
-from edgeq.verify.check import REFERENCE_SAMPLES
+from edgeq.verify.check import REFERENCE_SAMPLES, verify
+from edgeq.verify.report import Verification
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,6 +18,7 @@ from rich.console import Console
 
 import edgeq
 from edgeq.display.summary import Table, as_html, as_text, table
+from edgeq.verify.report import ConversionProof, LayerParity, OutputParity
 
 Run = Callable[..., Ended]
 
@@ -189,6 +190,12 @@ def test_ipython_shows_the_tables() -> None:
         def text(self, text: str) -> None:
             self.shown += text
 
-    printer, result = Printer(), edgeq.ConvertResult(Path("m.tflite"), 1234, 5, ("a note",))
+    layers = (LayerParity("y", "CONV_2D", 1, 0, True), LayerParity("z", "PAD", None, 0, True))
+    printer, proof = Printer(), ConversionProof(layers, 4, OutputParity(75.0, 2))
+    result = edgeq.ConvertResult(Path("m.tflite"), 1234, 5, proof, ("a note",))
     result._repr_pretty_(printer, cycle=False)
-    assert printer.shown == "m.tflite  1.2 kB, 5 operations"
+    assert printer.shown.splitlines() == [
+        "m.tflite  1.2 kB, 5 operations",
+        "operations at most 1 code from onnxruntime's; outputs 75 % equal to the ONNX model's, at most 2 codes apart "
+        "(4 samples)",
+    ]

@@ -119,3 +119,4 @@ def test_every_error_is_exported() -> None:
 
 def test_annotations_of_results_resolve() -> None:
     assert typing.get_type_hints(edgeq.ConvertResult)["path"] is Path
+    assert typing.get_type_hints(edgeq.BuildResult)["manifest"]

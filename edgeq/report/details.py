@@ -19,7 +19,7 @@ from edgeq.report.thumbnails import thumbnail_uri
 if TYPE_CHECKING:
     from edgeq.data import ImageData
     from edgeq.train import EpochLog
-    from edgeq.verify import Verification
+    from edgeq.verify.report import Verification
 
 __all__ = [
     "MOST_SHOWN",

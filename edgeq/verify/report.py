@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LayerParity", "Verification"]
+__all__ = ["ConversionProof", "LayerParity", "OutputParity", "Verification"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +92,41 @@ class Verification:
     @property
     def max_code_difference(self) -> int:
         """The largest difference of any layer between any two runtimes, in codes."""
-        return max((max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in self.layers), default=0)
+        return _max_code_difference(self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParity:
+    """The outputs of a whole file beside those of its ONNX model, over some samples.
+
+    Attributes:
+        equal: percent of the values that are the same.
+        max_code_difference: of those that are codes; None where no output is.
+    """
+
+    equal: float
+    max_code_difference: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionProof:
+    """What a conversion was compared in.
+
+    Attributes:
+        layers: each operation of the file, fed equal codes in every runtime.
+        samples: how many inputs were run.
+        outputs: the whole file beside the ONNX model as it was given; None where onnxruntime does not run that.
+    """
+
+    layers: tuple[LayerParity, ...]
+    samples: int
+    outputs: OutputParity | None
+
+    @property
+    def max_code_difference(self) -> int:
+        """The largest difference of any layer between any two runtimes, in codes."""
+        return _max_code_difference(self.layers)
+
+
+def _max_code_difference(layers: tuple[LayerParity, ...]) -> int:
+    return max((max(layer.onnx_difference or 0, layer.xnnpack_difference) for layer in layers), default=0)

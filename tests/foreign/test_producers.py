@@ -162,7 +162,7 @@ def data_file(folder: Path) -> Path:
 
 def converted(name: str, folder: Path) -> tuple[bytes, tuple[str, ...]]:
     data = None if name in WHOLE else str(data_file(folder))
-    conversion = convert_file(DATA / f"{name}.onnx", folder / "model.tflite", calibration_data=data)
+    conversion, _ = convert_file(DATA / f"{name}.onnx", folder / "model.tflite", calibration_data=data)
     return (folder / "model.tflite").read_bytes(), conversion.notes
 
 

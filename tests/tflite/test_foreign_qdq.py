@@ -80,7 +80,7 @@ def test_integers_scales_and_results_are_onnxruntimes(kind: QuantType, per_chann
     samples = random_samples(INPUTS)
     path = quantize(tmp_path, float_proto(BODY, CONSTANTS, INPUTS), samples, activation_type=kind,
                     per_channel=per_channel)  # fmt: skip
-    conversion = convert_file(path, tmp_path / "model.tflite")
+    conversion, _ = convert_file(path, tmp_path / "model.tflite")
     assert_codes_and_scales_kept(path, conversion)
     content = (tmp_path / "model.tflite").read_bytes()
     assert_layers_agree(parity(content, load_onnx(path), conversion.layouts, samples))
@@ -113,7 +113,7 @@ def test_what_onnxruntime_places_for_other_operations(body: str, becomes: str, k
     outputs = ("int64 y",) if "ArgMax" in body else ("y",)
     path = quantize(tmp_path, float_proto(body, used, INPUTS, outputs), samples, activation_type=kind,
                     per_channel=True)  # fmt: skip
-    conversion = convert_file(path, tmp_path / "model.tflite")
+    conversion, _ = convert_file(path, tmp_path / "model.tflite")
     graph = conversion.graph
     assert " ".join(kinds(graph)) == becomes
     content = (tmp_path / "model.tflite").read_bytes()
@@ -150,7 +150,7 @@ def assert_codes_and_scales_kept(path: Path, conversion: Conversion) -> None:
 
 def test_the_file_is_written_whole(tmp_path: Path) -> None:
     path = quantize(tmp_path, float_proto(BODY, CONSTANTS, INPUTS), random_samples(INPUTS))
-    conversion = convert_file(path, tmp_path / "new" / "model.tflite", io="uint8")
+    conversion, _ = convert_file(path, tmp_path / "new" / "model.tflite", io="uint8")
     graph = read_file(tmp_path / "new" / "model.tflite")
     assert kinds(graph) == kinds(conversion.graph)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.tflite"]
@@ -159,7 +159,7 @@ def test_the_file_is_written_whole(tmp_path: Path) -> None:
 
 def test_a_foreign_grid_that_tflite_fixes_gets_a_quantize_and_a_note(tmp_path: Path) -> None:
     path = quantize(tmp_path, float_proto(BODY, CONSTANTS, INPUTS), random_samples(INPUTS))
-    conversion = convert_file(path, tmp_path / "model.tflite")
+    conversion, _ = convert_file(path, tmp_path / "model.tflite")
     assert "QUANTIZE" in kinds(conversion.graph)
     assert any("CONCATENATION needs one grid" in note for note in conversion.notes)
     assert len(conversion.notes) == kinds(conversion.graph).count("QUANTIZE")
@@ -170,7 +170,7 @@ def test_a_symbolic_batch_is_one_image(opset: int, tmp_path: Path) -> None:
     body = "c = Conv (x, w)\n r = Relu (c)\n g = GlobalAveragePool (r)\n f = Flatten (g)\n y = MatMul (f, v)"
     proto = float_proto(body, {"w": weights(4, 3, 2, 2), "v": weights(4, 5)}, {"x": ("N", 3, 7, 9)}, opset=opset)
     path = quantize(tmp_path, proto, random_samples(INPUTS))
-    conversion = convert_file(path, tmp_path / "model.tflite")
+    conversion, _ = convert_file(path, tmp_path / "model.tflite")
     assert [conversion.graph.tensors[i].shape for i in conversion.graph.inputs] == [(1, 7, 9, 3)]
     assert [conversion.graph.tensors[i].shape for i in conversion.graph.outputs] == [(1, 5)]
 
@@ -190,7 +190,7 @@ def test_a_flatten_that_asks_for_the_batch_at_run_time(tmp_path: Path) -> None:
     constants["v"] = weights(4, 3, 2, 2)
     proto = float_proto(body, constants, {"x": ("N", 3, 7, 9)})
     path = quantize(tmp_path, proto, random_samples(INPUTS))
-    conversion = convert_file(path, tmp_path / "model.tflite")
+    conversion, _ = convert_file(path, tmp_path / "model.tflite")
     assert kinds(conversion.graph) == ["CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
 
 
@@ -307,7 +307,7 @@ def test_quantized_bounds_and_fills_are_read_as_real_numbers(tmp_path: Path) -> 
         for slot, name in slots.items():
             node.input[slot] = name
     onnx.save(proto, path)
-    conversion = convert_file(path, tmp_path / "model.tflite")
+    conversion, _ = convert_file(path, tmp_path / "model.tflite")
     assert set(kinds(conversion.graph)) <= {"CONV_2D", "MINIMUM", "CAST", "GATHER", "PAD", "QUANTIZE"}
 
 
@@ -336,7 +336,7 @@ def test_a_finer_grid_than_the_kernels_is_kept(row: str, function: Any, tmp_path
     body = f"""q = QuantizeLinear (x, s, n)\n d = DequantizeLinear (q, s, n)\n f = {row} (d)
         r = QuantizeLinear (f, t, m)\n y = DequantizeLinear (r, t, m)"""
     onnx.save(float_proto(body, parts, {"x": (1, 256)}), tmp_path / "in.onnx")
-    graph = convert_file(tmp_path / "in.onnx", tmp_path / "out.tflite").graph
+    graph = convert_file(tmp_path / "in.onnx", tmp_path / "out.tflite")[0].graph
     codes = np.arange(-128, 128, dtype=np.int8)[None]
     found = run((tmp_path / "out.tflite").read_bytes(), [codes], workers=1)[0]
     exact = function(0.02 * (codes.astype(np.float64) - 3))
