@@ -128,7 +128,8 @@ class Recipe:
         seed: of initial weights, order, augmentation and calibration samples.
         data, train, regularizer, rounding, quantize: the parts.
         layers: another mode or other bits for layers, by patterns over their names: a mode, bits, or a table of
-            ``mode`` and ``bits``; of several that match, the last wins. The periodic term pulls no layer of other bits.
+            ``mode`` and ``bits``; of several that match, the last wins. The term brings each layer to a grid of its own
+            bits.
         compress: what is done to the trained network, in order, each followed by its epochs of retraining; the periodic
             term pulls in the last training only. The table of a method names it with ``method``.
     """

@@ -84,7 +84,8 @@ class RegularizerRecipe:
             require(0 <= self.clip < math.inf, "regularizer.clip", self.clip, "0 or more, finite")
 
     def resolved(self, bits: int, *, fine_tuning: bool = False) -> RegularizerRecipe:
-        """The same with what follows from the bits filled in; ``every`` and, with stages, ``clip`` stay left out.
+        """The same with what follows from the bits filled in; ``every`` and ``clip``, which layers and stages of other
+        bits have a value of their own of, stay left out.
 
         Of three epochs of fine-tuning at 2 bits, weights that came to their points in the last steps alone left a
         ResNet-20's batch norm so far behind that it guessed: hence ``settle``.
@@ -103,7 +104,6 @@ class RegularizerRecipe:
             pull=pull if self.pull is None else self.pull,
             settle=settle if self.settle is None else self.settle,
             scale_update=self.scale_update or ("live" if form == "loss" else "held"),
-            clip=self.clip if self.stages else self.clip_for(bits),
         )
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
@@ -38,6 +39,7 @@ class PeriodicRegularizerCallback(Callback):
         bits: bits a weight at the end.
         epochs: of the whole training; left out, it is ``trainer.max_epochs``.
         leave: paths, in the LightningModule, of layers that are left as they are.
+        layer_bits: other bits at the end for layers, by such paths. In an earlier stage of more bits they have those.
         power_of_two: hold scales at which the grid's step is a power of two.
 
     Attributes:
@@ -56,6 +58,7 @@ class PeriodicRegularizerCallback(Callback):
         bits: int = 8,
         epochs: int | None = None,
         leave: Container[str] = (),
+        layer_bits: Mapping[str, int] = MappingProxyType({}),
         power_of_two: bool = False,
     ) -> None:
         super().__init__()
@@ -64,7 +67,7 @@ class PeriodicRegularizerCallback(Callback):
         self.eta = 0.0
         self._recipe, self._bits, self._epochs = recipe.resolved(bits), bits, epochs
         self._saved: dict[str, dict[str, Tensor]] = {}
-        self._leave = leave
+        self._leave, self._layer_bits = leave, layer_bits
         self._grid = Grid(bits, recipe.function, power_of_two) if power_of_two else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,6 +88,7 @@ class PeriodicRegularizerCallback(Callback):
             amplitude=(recipe.amplitude or 0.0) if recipe.form == "loss" else 0.0,
             scale=recipe.scale,
             leave=self._leave,
+            layer_bits=self._layer_bits,
             differentiate_scale=recipe.scale_update == "differentiated",
         )
 
@@ -107,6 +111,8 @@ class PeriodicRegularizerCallback(Callback):
             self.regularizer.amplitude = self._amplitudes.at(epoch)
         stage = self._stage = self._frequencies.stage_at(epoch)
         self.regularizer.frequency = self._frequencies.at(epoch)
+        least = 0 if stage.bits == self._bits else stage.bits
+        self.regularizer.layer_bits = {layer: max(bits, least) for layer, bits in self._layer_bits.items()}
         self._etas = EtaSchedule.from_recipe(self._recipe, stage.epochs * self._steps_an_epoch)
         hold = self._recipe.hold_epoch_for(self._epochs)
         if (hold is not None and epoch == max(hold, stage.first)) or (hold is None and epoch == stage.first):
@@ -162,7 +168,11 @@ class PeriodicRegularizerCallback(Callback):
 
     def _hold(self) -> None:
         assert self.regularizer is not None
-        self.regularizer.hold_scale(self._recipe.clip_for(self._stage.bits) or None, self._grid)
+        own = {layer: self._clip(bits) for layer, bits in self.regularizer.layer_bits.items()}
+        self.regularizer.hold_scale(self._clip(self._stage.bits), self._grid, own)
+
+    def _clip(self, bits: int) -> float | None:
+        return self._recipe.clip_for(bits) or None
 
     def _log_now_and_then(self, trainer: Trainer, step: int) -> None:
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector

@@ -7,9 +7,11 @@ float64 (Apple's mps) stay in float32 and have that error.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 import torch
@@ -19,7 +21,7 @@ from edgeq.errors import ModelError, RecipeError
 from edgeq.grid import Function, Grid, bits_to_frequency
 from edgeq.regularize.functions import FUNCTIONS
 from edgeq.regularize.scales import bring_back, check_scales, hold, learn
-from edgeq.regularize.weights import Group, find_weights
+from edgeq.regularize.weights import Group, Weight, find_weights
 
 __all__ = ["PeriodicRegularizer", "RegularizerLog", "Scale"]
 
@@ -76,21 +78,24 @@ class PeriodicRegularizer:
         amplitude: a of eq. (8) and (9), 0 or more.
         scale: ``tensor`` (one c a layer, as in the paper) or ``channel`` (one an output channel).
         leave: paths of layers that are left as they are.
+        layer_bits: other bits for layers, by path. Such a layer has an f of its own, and an amplitude in proportion to
+            1 / f^2, so that the term is as steep about its points as about those of all others.
         differentiate_scale: let the gradient go through the max too, while c is ``max|w|``.
 
     Attributes:
         amplitude: may be set at any time; 0 adds nothing.
-        frequency: f, may be set at any time, to a fraction also; starts at that of ``bits``.
+        frequency: f, may be set at any time, to a fraction also; starts at that of ``bits``. Layers of other bits keep
+            theirs.
+        layer_bits: of layers of other bits, may be set at any time.
 
     Raises:
         RecipeError: an argument is out of range.
-        ModelError: the network has no such layer.
+        ModelError: the network has no layer to regularize, or none of a name in ``layer_bits``.
 
     Source: eq. (7)-(13) of Naumov et al. 2018; the derivative of eq. (8) is ``a pi f / c sin(2 pi f w / c)``.
     """
 
     amplitude: float
-    frequency: float
 
     def __init__(
         self,
@@ -101,15 +106,15 @@ class PeriodicRegularizer:
         amplitude: float = 1e-3,
         scale: Scale = "tensor",
         leave: Container[str] = (),
+        layer_bits: Mapping[str, int] = MappingProxyType({}),
         differentiate_scale: bool = False,
     ) -> None:
         if scale not in get_args(Scale):
             raise RecipeError("unknown scale", where="regularizer.scale", got=scale, wanted="tensor or channel")
         if not 0 <= amplitude < math.inf:
             raise RecipeError("out of range", where="regularizer.amplitude", got=amplitude, wanted="0 or more")
-        self.frequency = bits_to_frequency(bits, function)
         self.amplitude = amplitude
-        self._function = FUNCTIONS[function]
+        self._function, self._name = FUNCTIONS[function], function
         self._per_channel = scale == "channel"
         self._differentiates = differentiate_scale
         self._learns = False
@@ -120,6 +125,33 @@ class PeriodicRegularizer:
                 where=type(model).__name__,
                 wanted="a Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d or Linear layer",
             )
+        self._frequency = float(bits_to_frequency(bits, function))
+        self.layer_bits = layer_bits
+
+    @property
+    def frequency(self) -> float:
+        return self._frequency
+
+    @frequency.setter
+    def frequency(self, value: float) -> None:
+        self._frequency = value
+        for weight in self._weights:
+            if weight.layer not in self._layer_bits:
+                weight.frequency = value
+
+    @property
+    def layer_bits(self) -> Mapping[str, int]:
+        return self._layer_bits
+
+    @layer_bits.setter
+    def layer_bits(self, bits: Mapping[str, int]) -> None:
+        known = {weight.layer: weight for weight in self._weights}
+        if unknown := [layer for layer in bits if layer not in known]:
+            raise ModelError("has no weights to regularize", where=f"layer {unknown[0]}", wanted=", ".join(known))
+        self._layer_bits = dict(bits)
+        self.frequency = self._frequency
+        for layer, own in bits.items():
+            known[layer].frequency = bits_to_frequency(own, self._name)
 
     @torch.no_grad()
     def add_gradient(self) -> RegularizerLog:
@@ -151,15 +183,27 @@ class PeriodicRegularizer:
         return self._pass(lambda group, scales, residual: self._move(group, scales, residual, eta) if eta else None)
 
     @torch.no_grad()
-    def hold_scale(self, clip: float | None = None, grid: Grid | None = None) -> None:
+    def hold_scale(
+        self,
+        clip: float | None = None,
+        grid: Grid | None = None,
+        layer_clips: Mapping[str, float | None] = MappingProxyType({}),
+    ) -> None:
         """Keep c as it is from now on, so that the grid stays where it is while weights move.
 
         Args:
             clip: take ``c = clip * mean|w|`` where that is below ``max|w|``; :meth:`pull` brings larger weights back to
                 it. A grid of few points fits the many small weights better so. None keeps ``max|w|``.
-            grid: take the c near that at which this grid's step is a power of two.
+            grid: take the c near that at which this grid's step, or that of the same with a layer's own bits, is a
+                power of two.
+            layer_clips: by path, what layers have in the place of ``clip``.
         """
-        hold(self._weights, self._per_channel, clip, grid)
+
+        def grid_of(layer: str) -> Grid | None:
+            own = self._layer_bits.get(layer)
+            return grid if grid is None or own is None else dataclasses.replace(grid, bits=own)
+
+        hold(self._weights, self._per_channel, lambda layer: layer_clips.get(layer, clip), grid_of)
         self.clip()
 
     @torch.no_grad()
@@ -170,7 +214,7 @@ class PeriodicRegularizer:
             rate: the optimizer's, with momentum m divided by 1 - m.
         """
         self._learns = True
-        learn(self._weights, self.frequency, 1 - self._function.offset / self.frequency, rate)
+        learn(self._weights, self._function.offset, rate)
 
     @torch.no_grad()
     def place(self, eta: float) -> RegularizerLog:
@@ -251,7 +295,7 @@ class PeriodicRegularizer:
     @torch.no_grad()
     def clip(self) -> None:
         """Bring weights back to the outermost points of a held grid: c, but for the cosine c less half a step."""
-        bring_back(self._weights, 1 - self._function.offset / self.frequency)
+        bring_back(self._weights, self._function.offset)
 
     @torch.no_grad()
     def measure(self) -> RegularizerLog:
@@ -271,7 +315,7 @@ class PeriodicRegularizer:
         for group in self._groups():
             for weight, scale, alive in zip(group.weights, *self._scales(group), strict=True):
                 phase = weight.parameter.to(scale.dtype) * scale
-                terms.append((self._function.value(phase) * alive).sum())
+                terms.append((self._function.value(phase) * alive).sum() * self._steepness(weight))
         if not terms:
             return torch.zeros(())
         total = torch.stack([term.to(terms[0].device) for term in terms]).sum() * self.amplitude
@@ -293,10 +337,21 @@ class PeriodicRegularizer:
         peaks = [weight.peak(self._per_channel, differentiate=self._differentiates) for weight in group.weights]
         flat = torch.cat([peak.reshape(-1) for peak in peaks]).to(dtype)
         alive = flat >= torch.finfo(torch.float32).tiny
-        scale = torch.where(alive, self.frequency / flat, 0.0)
         sizes = [peak.numel() for peak in peaks]
+        scale = torch.where(alive, self._frequencies(group, sizes, flat) / flat, 0.0)
         shapes = [peak.shape for peak in peaks]
         return _split(scale, sizes, shapes), _split(alive.to(dtype), sizes, shapes)
+
+    def _frequencies(self, group: Group, sizes: list[int], like: Tensor) -> Tensor | float:
+        """f of each scale of a group."""
+        if not self._layer_bits:
+            return self.frequency
+        found = [[weight.frequency] * size for weight, size in zip(group.weights, sizes, strict=True)]
+        return torch.tensor([value for values in found for value in values], dtype=like.dtype, device=like.device)
+
+    def _steepness(self, weight: Weight) -> float:
+        """Of a layer's amplitude, over that of the layers without bits of their own."""
+        return (self.frequency / weight.frequency) ** 2
 
     def _pass(self, act: Callable[[Group, list[Tensor], Tensor], None] | None) -> RegularizerLog:
         groups = self._groups()
@@ -306,7 +361,7 @@ class PeriodicRegularizer:
         for group in groups:
             scales, alive = self._scales(group)
             residual = self._residual(group, scales, alive)
-            sums = sums + self._sums(residual).to(device)
+            sums = sums + self._sums(group, residual).to(device)
             if act is not None:
                 act(group, scales, residual)
         value, distance, on_grid = (sums / max(count, 1)).unbind()
@@ -324,16 +379,19 @@ class PeriodicRegularizer:
             torch._foreach_sub_(views, [self._function.offset * flag for flag in alive])
         return phase.sub_(torch.round(phase)).to(group.dtype)
 
-    def _sums(self, residual: Tensor) -> Tensor:
+    def _sums(self, group: Group, residual: Tensor) -> Tensor:
         """Sums of value, distance and on-grid flags, float32 [3]."""
-        distance = residual.abs()
+        distance, values = residual.abs(), self._function.value_at(residual)
         on_grid = torch.count_nonzero(distance < ON_GRID_STEPS)
-        return torch.stack([self._function.value_at(residual).sum(), distance.sum(), on_grid]).float()
+        if self._layer_bits:
+            torch._foreach_mul_(_views(values, group.parameters), [self._steepness(item) for item in group.weights])
+        return torch.stack([values.sum(), distance.sum(), on_grid]).float()
 
     def _add(self, group: Group, scales: list[Tensor], residual: Tensor) -> None:
         parameters = group.parameters
         views = _views(self._function.derivative_at(residual), parameters)
-        torch._foreach_mul_(views, [(scale * self.amplitude).to(group.dtype) for scale in scales])
+        amplitudes = [self.amplitude * self._steepness(weight) for weight in group.weights]
+        torch._foreach_mul_(views, [(s * a).to(group.dtype) for s, a in zip(scales, amplitudes, strict=True)])
         if self._differentiates:
             for weight, view in zip(group.weights, views, strict=True):
                 weight.add_through_peak(view, self._per_channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,16 +19,27 @@ __all__ = ["bring_back", "check_scales", "hold", "learn"]
 MOST_CHANGE: Final = 0.1  # of a scale in one step
 
 
-def hold(weights: Sequence[Weight], per_channel: bool, clip: float | None, grid: Grid | None = None) -> None:
+def hold(
+    weights: Sequence[Weight],
+    per_channel: bool,
+    clip_of: Callable[[str], float | None],
+    grid_of: Callable[[str], Grid | None],
+) -> None:
     """Freeze every c at ``max|w|``, or at ``clip * mean|w|`` where that is less; with a grid at the c near that whose
     step is a power of two.
 
+    Args:
+        weights: of the network.
+        per_channel: one c an output channel.
+        clip_of, grid_of: by layer, the clip and the grid; None for none.
+
     Raises:
-        RecipeError: the clip is not above 0.
+        RecipeError: a clip is not above 0.
     """
-    if clip is not None and not 0 < clip < math.inf:
-        raise RecipeError("out of range", where="regularizer.clip", got=clip, wanted="above 0")
     for weight in weights:
+        clip, grid = clip_of(weight.layer), grid_of(weight.layer)
+        if clip is not None and not 0 < clip < math.inf:
+            raise RecipeError("out of range", where="regularizer.clip", got=clip, wanted="above 0")
         weight.held = None
         peak = weight.peak(per_channel)
         weight.held = peak if clip is None else torch.minimum(peak, clip * weight.mean(per_channel))
@@ -44,15 +55,15 @@ def _power_of_two(values: Tensor, scale: Tensor, grid: Grid) -> Tensor:
     return torch.from_numpy(found).to(scale).reshape(scale.shape)
 
 
-def bring_back(weights: Sequence[Weight], share: float) -> None:
-    """Move weights beyond the outermost point of a held grid, ``c * share``, back to it."""
+def bring_back(weights: Sequence[Weight], offset: float) -> None:
+    """Move weights beyond the outermost point of a held grid, ``offset`` steps below c, back to it."""
     for weight in weights:
         if weight.held is not None and weight.parameter.requires_grad:
-            limit = weight.held * share
+            limit = weight.held * (1 - offset / weight.frequency)
             weight.parameter.clamp_(-limit, limit)
 
 
-def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float) -> None:
+def learn(weights: Sequence[Weight], offset: float, rate: float) -> None:
     """One step of gradient descent on every held c; weights on the grid go with it.
 
     A weight on its point is ``w = c k / f``, so ``dw/dc = w / c``. One that is a rounded copy of ``u`` beneath it is
@@ -62,8 +73,7 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
 
     Args:
         weights: with their gradients, before the optimizer's step.
-        frequency: f.
-        share: of c, where the outermost point is.
+        offset: steps from c to the outermost point.
         rate: the learning rate, divided by 1 - momentum.
 
     Source of the gradients and the scaling: Esser et al. 2020, "Learned Step Size Quantization", eq. 3, section 2.2.
@@ -72,7 +82,8 @@ def learn(weights: Sequence[Weight], frequency: float, share: float, rate: float
         c, parameter = weight.held, weight.parameter
         if c is None or parameter.grad is None or not parameter.requires_grad:
             continue
-        per_channel = c.dim() > 0
+        per_channel, frequency = c.dim() > 0, weight.frequency
+        share = 1 - offset / frequency
         if weight.beneath is None:
             slope = weight.total(parameter.grad * parameter, per_channel)
         else:

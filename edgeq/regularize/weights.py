@@ -23,6 +23,7 @@ class Weight:
         layer: path of its module in the network.
         parameter: [O, ...], or [I, O/groups, ...] for a transposed convolution.
         groups: of a transposed convolution; 0 for all other layers.
+        frequency: f, of the layer's own bits where it has some.
         held: what :meth:`peak` gives from now on, whatever the weights are.
         rounding: what rounds it in the forward pass, with a scale of its own; None where nothing does.
         beneath: the weight that gradients add up in, while the parameter is its pulled copy; None where it is not one.
@@ -31,6 +32,7 @@ class Weight:
     layer: str
     parameter: nn.Parameter
     groups: int
+    frequency: float = 1.0
     held: Tensor | None = None
     rounding: Rounding | None = None
     beneath: Tensor | None = None
@@ -104,4 +106,5 @@ def find_weights(model: nn.Module) -> Iterator[Weight]:
         if isinstance(weight, nn.Parameter) and id(weight) not in seen:
             seen.add(id(weight))
             transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
-            yield Weight(name, weight, int(getattr(module, "groups", 0)) if transposed else 0, rounding=rounding)
+            groups = int(getattr(module, "groups", 0)) if transposed else 0
+            yield Weight(name, weight, groups, rounding=rounding)

@@ -205,13 +205,19 @@ def _fit(
     recipe = run.recipe
     term = recipe.regularizer
     names, plan = [weight.layer for weight in find_weights(model)], recipe.plan
-    left = [name for name in names if plan.grid_of(name) != recipe.grid]
+    grids = {name: plan.grid_of(name) for name in names}
+    left = [name for name, grid in grids.items() if grid is None or grid.function != recipe.grid.function]
     none = len(left) == len(names)
     if recipe.method != "periodic" or none:  # it only measures
         term = dataclasses.replace(term, form="loss", amplitude=0.0, stages=(), scale_update="live")
-    leave = frozenset(f"{PREFIX}{name}" for name in [*left, *frozen_layers(model, recipe.train.rates)] if not none)
+    leave = frozenset([] if none else [*left, *frozen_layers(model, recipe.train.rates)])
+    other = {name: grid.bits for name, grid in grids.items() if grid and grid.bits != recipe.bits and name not in leave}
     regularizer = PeriodicRegularizerCallback(
-        term, bits=recipe.bits, leave=leave, power_of_two=recipe.grid.power_of_two
+        term,
+        bits=recipe.bits,
+        leave=frozenset(f"{PREFIX}{name}" for name in leave),
+        layer_bits={f"{PREFIX}{name}": bits for name, bits in other.items()},
+        power_of_two=recipe.grid.power_of_two,
     )
     with quiet(), deterministic():
         module = TrainingModule(model, data, recipe, regularizer, run.precision, run.constraints, run.teacher)

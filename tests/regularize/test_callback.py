@@ -129,3 +129,34 @@ def test_it_logs_every_n_steps_and_follows_both_schedules(tmp_path: Path) -> Non
 def test_it_needs_to_know_the_number_of_epochs(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="number of epochs"):
         fit(PeriodicRegularizerCallback(RegularizerRecipe()), tmp_path, max_epochs=-1, max_steps=3)
+
+
+def test_layers_of_other_bits_have_those_of_an_earlier_stage_of_more(tmp_path: Path) -> None:
+    seen = []
+
+    class Watch(PeriodicRegularizerCallback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            super().on_train_epoch_start(trainer, pl_module)
+            assert self.regularizer is not None
+            seen.append((self.regularizer.frequency, dict(self.regularizer.layer_bits)))
+
+    recipe = RegularizerRecipe(form="decoupled", stages=(6, 4))
+    other = {"layers.0": 5, "layers.2": 8}
+    fit(Watch(recipe, bits=2, layer_bits=other), tmp_path)
+    assert seen == [
+        (31, {"layers.0": 6, "layers.2": 8}),
+        (7, {"layers.0": 5, "layers.2": 8}),
+        (1, {"layers.0": 5, "layers.2": 8}),
+    ]
+
+
+def test_each_layer_is_clipped_as_its_bits_are(tmp_path: Path) -> None:
+    callback = PeriodicRegularizerCallback(
+        RegularizerRecipe(form="decoupled", pull=1.0), bits=8, layer_bits={"layers.2": 2}
+    )
+    fit(callback, tmp_path)
+    assert callback.regularizer is not None
+    first = {name: float(layers().get_parameter(f"{name[-1]}.weight").abs().max()) for name in ("layers.0", "layers.2")}
+    held = {name: float(scale) for name, scale in callback.regularizer.held_scales.items()}
+    assert held["layers.0"] > 0.9 * first["layers.0"]  # of 8 bits: all of it
+    assert held["layers.2"] < 0.8 * first["layers.2"]

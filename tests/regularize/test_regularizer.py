@@ -290,3 +290,64 @@ def test_gradient_descent_on_the_term_alone_ends_on_the_grid() -> None:
         optimizer.step()
     assert float(regularizer.measure().share_on_grid) == 1.0
     assert model.get_parameter("0.weight").detach().abs().max().item() == pytest.approx(c)
+
+
+OWN = {"1": 8, "6": 2}
+AMPLITUDE = 1e-3
+
+
+def alone(model: nn.Sequential, layer: str, bits: int, function: Function) -> PeriodicRegularizer:
+    """One layer with nothing but bits of its own, as steep as a layer of 4 bits."""
+    frequencies = [PeriodicRegularizer(model, function=function, bits=width).frequency for width in (4, bits)]
+    leave = {str(i) for i in range(len(model))} - {layer}
+    amplitude = AMPLITUDE * (frequencies[0] / frequencies[1]) ** 2
+    return PeriodicRegularizer(model, function=function, bits=bits, amplitude=amplitude, leave=leave)
+
+
+@pytest.mark.parametrize("function", ["sine", "cosine", "hat"])
+def test_layers_of_other_bits_have_a_term_of_their_own(function: Function) -> None:
+    own = {layer: min(bits, 7) for layer, bits in OWN.items()}  # the cosine's grid of 8 bits fits no int8
+    together, apart = network(), network()
+    regularizer = PeriodicRegularizer(together, function=function, bits=4, amplitude=AMPLITUDE, layer_bits=own)
+    terms = [alone(apart, layer, own.get(layer, 4), function) for layer in ("0", "1", "3", "4", "5", "6")]
+    log = regularizer.add_gradient()
+    logs = [term.add_gradient() for term in terms]
+    for one, other in zip(weights(together), weights(apart), strict=True):
+        torch.testing.assert_close(gradient_of(one), gradient_of(other), rtol=1e-6, atol=0)
+    torch.testing.assert_close(log.value, sum(item.value for item in logs), rtol=1e-5, atol=0)
+    torch.testing.assert_close(regularizer.loss(), log.value, rtol=1e-5, atol=0)
+    counts = [weight.numel() for weight in weights(together)]
+    distance = sum(item.distance * count for item, count in zip(logs, counts, strict=True)) / sum(counts)
+    torch.testing.assert_close(log.distance, distance, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("form", ["pull", "place"])
+def test_a_pull_brings_each_layer_to_the_grid_of_its_bits(form: str) -> None:
+    model = network()
+    regularizer = PeriodicRegularizer(model, bits=4, layer_bits=OWN)
+    regularizer.hold_scale(4.0, layer_clips={"1": None, "6": 1.6})
+    for _ in range(20):
+        getattr(regularizer, form)(1.0)
+        if form == "place":
+            break
+    layers = dict(model.named_children())
+    for layer, held in regularizer.held_scales.items():
+        weight: Any = layers[layer].weight
+        found = quantize_weight(weight.detach().numpy(), Grid(OWN.get(layer, 4)), scale=held.numpy().reshape(1))
+        assert found.distance < 1e-3, layer
+        assert len(np.unique(found.codes)) <= 2 ** OWN.get(layer, 4) - 1
+    before = dict(network().named_parameters())
+    assert float(regularizer.held_scales["1"]) == pytest.approx(float(before["1.weight"].detach().abs().max()))
+    assert float(regularizer.held_scales["6"]) == pytest.approx(1.6 * float(before["6.weight"].detach().abs().mean()))
+
+
+def test_other_bits_follow_the_frequency_only_where_they_are_not_given() -> None:
+    regularizer = PeriodicRegularizer(network(), bits=4, layer_bits={"1": 8})
+    regularizer.frequency = 31
+    assert {item.layer: item.frequency for item in regularizer._weights} == {
+        "0": 31, "1": 127, "3": 31, "4": 31, "5": 31, "6": 31
+    }  # fmt: skip
+    regularizer.layer_bits = {"6": 2}
+    assert {item.frequency for item in regularizer._weights} == {31, 1}
+    with pytest.raises(ModelError, match=r"layer 2.*no weights to regularize|has no weights to regularize"):
+        regularizer.layer_bits = {"2": 4}
