@@ -106,6 +106,10 @@ class Plan:
         bits = self._choice(layer, "bits")
         return self.grid if bits is None else self._grid(bits)
 
+    def has_bits(self, layer: str) -> bool:
+        """Whether a pattern gives a layer bits of its own."""
+        return self._choice(layer, "bits") is not None
+
     def check_names(self, names: Iterable[str]) -> None:
         """Refuse a pattern that names no layer.
 

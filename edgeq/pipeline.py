@@ -77,7 +77,7 @@ def build(
         with clock.stage("model", "Network"):
             model, recipe = _make_model(recipe, data, progress)
         with clock.stage("train", "Training"):
-            training, compressed = _train(model, data, recipe, work, resume, progress)
+            training, compressed, recipe = _train(model, data, recipe, work, resume, progress)
         made = _Made(model, data, training, compressed, command)
         manifest, found, notes = _finish(made, recipe, work.folder, clock, android=android)
         if training.widths:
@@ -215,15 +215,15 @@ def _make_model(recipe: Recipe, data: ImageData, progress: Progress) -> tuple[nn
 
 def _train(
     model: nn.Module, data: ImageData, recipe: Recipe, work: Workspace, resume: bool, progress: Progress
-) -> tuple[TrainResult, list[dict[str, Any]]]:
+) -> tuple[TrainResult, list[dict[str, Any]], Recipe]:
     from edgeq.compress.run import train_and_compress
     from edgeq.models.fold import fold_weights
     from edgeq.train.teachers import load_teachers
 
     teacher = load_teachers(recipe.train.teachers, data) if recipe.train.teachers else None
-    result = train_and_compress(model, data, recipe, work.folder, resume=resume, progress=progress, teacher=teacher)
+    found = train_and_compress(model, data, recipe, work.folder, resume=resume, progress=progress, teacher=teacher)
     fold_weights(model)
-    return result
+    return found
 
 
 def _snap(
@@ -381,7 +381,7 @@ def train_only(recipe: Recipe, out: Path, *, resume: bool = False, progress: Pro
         with clock.stage("model", "Network"):
             model, recipe = _make_model(recipe, data, clock.progress)
         with clock.stage("train", "Training"):
-            training, compressed = _train(model, data, recipe, work, resume, clock.progress)
+            training, compressed, recipe = _train(model, data, recipe, work, resume, clock.progress)
         with clock.stage("snap", "Snap to the grid"):
             trained, logits = _snap(model, data, training, recipe, work.folder, clock.progress)
         (work.folder / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")

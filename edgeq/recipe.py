@@ -188,7 +188,7 @@ class Recipe:
         if self.train.activations != "float" and plan.uses != {"int8"}:
             raise RecipeError("activations are rounded in training of int8 networks alone", where="train.activations",
                               got=", ".join(sorted(plan.uses)), remedy="use --activations float")  # fmt: skip
-        if plan.packed and not plan.packs:
+        if plan.packed and not plan.packs and not any(method.finds_bits for method in self.compress):
             raise RecipeError("no weights are of 4 bits or fewer", where="quantize.packed", got=f"bits = {self.bits}",
                               remedy="leave packed out, or choose fewer bits")  # fmt: skip
         if self.grid.power_of_two:
@@ -216,6 +216,16 @@ class Recipe:
         """The recipe of a bit-progressive build at another of its widths."""
         packed = self.quantize.packed and bits <= 4
         return dataclasses.replace(self, bits=bits, quantize=dataclasses.replace(self.quantize, packed=packed))
+
+    def with_layer_bits(self, bits: Mapping[str, int]) -> Recipe:
+        """The recipe with bits for single layers, by name; what else ``[layers]`` says of them stays."""
+        if not bits:
+            return self
+        own = plan_from_options(self.quantize.mode, self.grid, self.layers).layers
+        modes = {name: own[name].mode if name in own else None for name in bits}
+        found = {name: LayerChoice(modes[name], number) for name, number in bits.items()}
+        kept = {pattern: choice for pattern, choice in self.layers.items() if pattern not in bits}
+        return dataclasses.replace(self, layers={**kept, **found})
 
     @property
     def ends(self) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ import edgeq
 from edgeq.errors import DataError, FormatError, RecipeError
 from edgeq.grid import Grid, quantize_weight
 from edgeq.progress import Silent
-from edgeq.recipe import load_recipe
+from edgeq.recipe import Recipe, load_recipe
 from edgeq.snap import load_grid, quantized_layers
 from edgeq.widths.search import search, traffic
+from edgeq.widths.source import start_search
 from edgeq.widths.trial import Layer, Score, Trial, Widths
 
 LAYERS = (Layer("a", 10, 100), Layer("b", 1000, 10), Layer("c", 50, 50))
@@ -145,3 +147,16 @@ def test_what_cannot_be_searched_is_refused_in_a_line(built: Build, tmp_path: Pa
         edgeq.search_bits(built.out, [])
     with pytest.raises(DataError, match=r"too few|cannot|no "):
         edgeq.search_bits(built.out, data=tmp_path / "none")
+
+
+def test_training_images_are_cut_as_the_network_sees_them() -> None:
+    whole = images()
+    larger = torch.nn.functional.pad(whole.train_images, (1, 1, 1, 1))
+    data = dataclasses.replace(whole, train_images=larger, crop=8)
+    model = network().eval()  # which takes 8x8 and nothing else
+    start = start_search(model, Recipe(model="tiny"), data, samples=10, where="here")
+    assert start.images.shape == (10, 3, 8, 8)
+    assert any(torch.equal(start.images[0], image) for image in whole.train_images)
+    assert [layer.name for layer in start.trial.layers] == ["0", "3", "6"]
+    only = start_search(model, Recipe(model="tiny"), data, samples=10, where="here", names=["3"])
+    assert [layer.name for layer in only.trial.layers] == ["3"]

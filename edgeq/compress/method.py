@@ -30,10 +30,12 @@ class Constraint:
             the periodic regularizer moves them, and once before the training. Elementwise rounding with one scale a
             tensor must keep what it makes true: zeros, equal weights.
         penalty: an addition to the loss, a scalar; None for none.
+        bits: of layers that are rounded to other bits than the recipe's from now on.
     """
 
     project: Callable[[], None]
     penalty: Callable[[], Tensor] | None = None
+    bits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Method:
     name: ClassVar[str] = ""
     keeps_zeros: ClassVar[bool] = False  # what it makes zero must be a point of the grid
     constrains: ClassVar[bool] = False
+    finds_bits: ClassVar[bool] = False  # layers may have fewer bits after it than the recipe says
 
     epochs: int = 4
     learning_rate: float = 0.0

@@ -52,7 +52,9 @@ def plan_steps(recipe: Recipe) -> list[Step]:
     """The trainings of a recipe, the first one included."""
     taught = recipe.train.teachers or recipe.train.init
     first = recipe.train if taught else dataclasses.replace(recipe.train, distillation=0.0)
-    steps = [Step(dataclasses.replace(recipe, compress=(), train=first))]
+    export = dataclasses.replace(recipe.quantize, packed=False)  # which a training knows nothing of
+    training = dataclasses.replace(recipe, compress=(), train=first, quantize=export)
+    steps = [Step(training)]
     for position, method in enumerate(recipe.compress):
         for done in range(method.rounds):
             train = dataclasses.replace(
@@ -64,7 +66,7 @@ def plan_steps(recipe: Recipe) -> list[Step]:
                 init=BEFORE,
             )
             folder = f"{CHECKPOINTS}/{len(steps)}-{method.name}"
-            steps.append(Step(dataclasses.replace(recipe, compress=(), train=train), method, position, done, folder))
+            steps.append(Step(dataclasses.replace(training, train=train), method, position, done, folder))
     last = max((index for index, step in enumerate(steps) if step.recipe.train.epochs), default=0)
     return [
         step if index == last else dataclasses.replace(step, recipe=_without_pull(step.recipe))
@@ -81,7 +83,7 @@ def train_and_compress(
     resume: bool,
     progress: Progress,
     teacher: nn.Module | None = None,
-) -> tuple[TrainResult, list[dict[str, Any]]]:
+) -> tuple[TrainResult, list[dict[str, Any]], Recipe]:
     """Train, then apply each method and train on.
 
     Args:
@@ -95,7 +97,8 @@ def train_and_compress(
         teacher: what distillation follows; None for the network before the first method.
 
     Returns:
-        The result of the last training, and an entry for the manifest for each application of a method.
+        The result of the last training, an entry for the manifest for each application of a method, and the recipe with
+        the bits of layers that a method has found.
 
     Raises:
         EdgeqError: as :func:`edgeq.train.train` and the methods do.
@@ -109,6 +112,7 @@ def train_and_compress(
     result: TrainResult | None = None
     made_with: list[str] = []
     memory: dict[str, Any] = {}
+    bits: dict[str, int] = {}
     for step in steps:
         if step.method is not None and step.recipe.train.distillation and teacher is None:
             teacher = copy.deepcopy(model)
@@ -123,12 +127,15 @@ def train_and_compress(
             constraints.pop(step.position, None)
             if found is not None:
                 constraints[step.position] = found
+                bits |= found.bits
             made_with.append(json.dumps(step.method.to_table(), sort_keys=True))
             entries.append(_entry(step, model, data, time.perf_counter() - began))
+            if found is not None and found.bits:
+                entries[-1]["layer_bits"] = dict(found.bits)
         if step.recipe.train.epochs or result is None:
             goes_on = resume and (step is first or (where / CHECKPOINT).is_file())
             result = train(
-                model, data, step.recipe, where, resume=goes_on, progress=progress,
+                model, data, step.recipe.with_layer_bits(bits), where, resume=goes_on, progress=progress,
                 constraints=tuple(constraints.values()), made_with=made_with, teacher=teacher,
             )  # fmt: skip
             if entries and result.history:
@@ -138,7 +145,7 @@ def train_and_compress(
         for constraint in constraints.values():
             constraint.project()
     assert result is not None
-    return result, entries
+    return result, entries, recipe.with_layer_bits(bits)
 
 
 def _without_pull(recipe: Recipe) -> Recipe:

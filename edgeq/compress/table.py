@@ -68,6 +68,12 @@ METHODS: dict[str, Row] = {
         "Han et al. 2015, arXiv:1506.02626",
         "what was pruned is a zero code in every file, and no more than was asked for is pruned",
     ),
+    "search-bits": Row(
+        "search_bits:SearchBits",
+        "gives each layer as few bits as keep the network's accuracy, and retrains with them",
+        "Judd et al. 2016, arXiv:1511.05236",
+        "each layer has the bits that were found, in every file",
+    ),
     "share-weights": Row(
         "share_weights:ShareWeights",
         "lets the weights of each layer take few values, found by k-means and trained on",

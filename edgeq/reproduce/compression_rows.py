@@ -109,6 +109,7 @@ ENTRIES: Final = (
     Entry("channels-distortion", ("prune-channels,criterion=activation,distortion=0.1,macs=0.55",)),
     Entry("channels-outliers", ("prune-channels,criterion=activation,outliers=2",)),
     Entry("channels-fisher", ("prune-channels,criterion=fisher,macs=0.55",)),
+    Entry("search-bits", ("search-bits,tolerance=2",)),
     Entry("share-16", ("share-weights,bits=4",)),
     Entry("share-16-density", ("share-weights,bits=4,start=density",)),
     Entry("share-16-random", ("share-weights,bits=4,start=random",)),

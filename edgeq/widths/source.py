@@ -1,9 +1,11 @@
-"""``edgeq search-bits``: a build's network and data, the images to choose on, and the recipe to go on with."""
+"""Where a search begins, a network and the images to choose on; and ``edgeq search-bits``, which takes those of a build
+and leaves a recipe."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,16 @@ from edgeq.widths.search import MOST_BITS, State, search, traffic
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from edgeq.data import ImageData
     from edgeq.recipe import Recipe
-    from edgeq.widths.trial import Trial
+    from edgeq.widths.trial import Trial, Widths
 
-__all__ = ["search_build"]
+__all__ = ["Start", "search_build", "start_search"]
 
 CALIBRATION = 256
+LEAST_DATA_BITS = 2
 GRID_METHODS = ("periodic", "straight-through", "post-training")
 
 
@@ -55,36 +59,26 @@ def search_build(
         RecipeError: a tolerance out of range; the network's weights are not of integers.
         DataError: too few training images; the network loses more than every tolerance at 8 bits.
     """
+    from edgeq.models import create_model, load_weights
+
     if not tolerances or any(not 0 <= value <= 100 for value in tolerances):
         raise RecipeError("out of range", where="--tolerance", got=list(tolerances), wanted="0 to 100 points")
     progress = progress or Silent()
     recipe, images = _load(folder, data, progress)
-    trial, chosen, labels = _trial(folder, recipe, images, samples)
-    floats = ((0, 0),) * len(trial.layers)
-    base = trial.score(floats, chosen, labels)
-    least = (1 if recipe.regularizer.function == "cosine" else 2, 2 if data_bits else MOST_BITS)
-    most = 7 if recipe.regularizer.function == "cosine" else MOST_BITS
-    with progress.task("measuring widths", budget) as task:
-        states = search(
-            trial.layers,
-            lambda widths: trial.score(widths, chosen, labels),
-            limit=base.accuracy - max(tolerances),
-            least=least,
-            most=most,
-            budget=budget,
-            task=task,
-            measured=lambda: trial.measured,
-        )
-    measured = trial.measured
-    points = [_point(trial, images, states, base.accuracy, value) for value in tolerances]
+    model = create_model(
+        recipe.model, num_classes=len(images.classes), input_shape=images.input_shape, seed=recipe.seed
+    )
+    load_weights(model, folder / "checkpoint.safetensors")
+    start = start_search(model.eval(), recipe, images, samples=samples, where=str(folder))
+    states = start.search(max(tolerances), data_bits=data_bits, budget=budget, progress=progress)
+    measured = start.trial.measured
+    points = [_point(start.trial, images, states, start.accuracy, value) for value in tolerances]
     found = [point for point in points if point is not None]
     if len(found) < len(points):
-        lost = base.accuracy - trial.score(((most, MOST_BITS),) * len(trial.layers), chosen, labels).accuracy
-        raise DataError(f"{most} bits in every layer lose more than the tolerance", where=folder,
-                        got=f"{lost:.2f} points", wanted=f"at most {min(tolerances):g}")  # fmt: skip
-    test = trial.score(floats, images.test_images, images.test_labels).accuracy
+        raise start.too_few(min(tolerances), str(folder))
+    test = start.trial.score(start.floats, images.test_images, images.test_labels).accuracy
     front = _front([(state.score.accuracy, state.traffic) for state in states])
-    result = BitSearch(str(folder), len(chosen), base.accuracy, test, measured, tuple(found), front)
+    result = BitSearch(str(folder), len(start.images), start.accuracy, test, measured, tuple(found), front)
     if recipe_out is not None:
         _write_recipe(recipe_out, recipe, found[0], folder)
     return result
@@ -109,18 +103,89 @@ def _load(folder: Path, data: str | None, progress: Progress) -> tuple[Recipe, I
     return recipe, images
 
 
-def _trial(folder: Path, recipe: Recipe, images: ImageData, samples: int) -> tuple[Trial, torch.Tensor, torch.Tensor]:
-    """The network, and validation images and labels that it is not calibrated on."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A network that can be measured at any widths, and the images to choose on.
+
+    Attributes:
+        trial: the network.
+        images: uint8 [N, C, H, W], as the network sees them.
+        labels: int64 [N].
+        least, most: bits of weights.
+    """
+
+    trial: Trial
+    images: torch.Tensor
+    labels: torch.Tensor
+    least: int
+    most: int
+
+    @property
+    def floats(self) -> Widths:
+        """No layer rounded."""
+        return ((0, 0),) * len(self.trial.layers)
+
+    @property
+    def accuracy(self) -> float:
+        """Of the float network, in percent."""
+        return self.trial.score(self.floats, self.images, self.labels).accuracy
+
+    def search(self, tolerance: float, *, data_bits: bool, budget: int, progress: Progress) -> list[State]:
+        """The states on the way to the fewest bits within so many points; see :func:`edgeq.widths.search.search`.
+
+        Args:
+            tolerance: points of accuracy that may be lost.
+            data_bits: search those of the data, too; else they stay 8.
+            budget: the most measurements.
+            progress: shown.
+        """
+        limit = self.accuracy - tolerance
+        with progress.task("measuring widths", budget) as task:
+            return search(
+                self.trial.layers,
+                lambda widths: self.trial.score(widths, self.images, self.labels),
+                limit=limit,
+                least=(self.least, LEAST_DATA_BITS if data_bits else MOST_BITS),
+                most=self.most,
+                budget=budget,
+                task=task,
+                measured=lambda: self.trial.measured,
+            )
+
+    def too_few(self, tolerance: float, where: str) -> DataError:
+        """The error where not even the most bits hold."""
+        widest = ((self.most, MOST_BITS),) * len(self.trial.layers)
+        lost = self.accuracy - self.trial.score(widest, self.images, self.labels).accuracy
+        return DataError(f"{self.most} bits in every layer lose more than the tolerance", where=where,
+                         got=f"{lost:.2f} points", wanted=f"at most {tolerance:g}")  # fmt: skip
+
+
+def start_search(
+    model: nn.Module, recipe: Recipe, data: ImageData, *, samples: int, where: str, names: Sequence[str] | None = None
+) -> Start:
+    """A network and images to choose on, that it is not calibrated on.
+
+    Args:
+        model: float32, on the CPU, in eval mode; measured in place, and put back.
+        recipe: of its training.
+        data: the images.
+        samples: images to choose on: those that the training left out, else training images drawn by the recipe's seed.
+        where: the network's place, for errors.
+        names: the layers whose bits are searched; None for all that have integer weights.
+
+    Raises:
+        DataError: there are too few training images.
+        RecipeError: no layer has integer weights to search the bits of.
+    """
     import torch
 
-    from edgeq.models import create_model, load_weights
     from edgeq.snap import quantized_layers
     from edgeq.train.batches import split_rows
     from edgeq.widths.trial import Trial
 
-    total = len(images.train_images)
+    total = len(data.train_images)
     if total < 2:
-        raise DataError("there are too few training images to choose on", where=images.name, got=total, wanted=2)
+        raise DataError("there are too few training images to choose on", where=data.name, got=total, wanted=2)
     generator = torch.Generator().manual_seed(recipe.seed)
     order, left_out = (
         rows[torch.randperm(len(rows), generator=generator)]
@@ -129,22 +194,20 @@ def _trial(folder: Path, recipe: Recipe, images: ImageData, samples: int) -> tup
     if not len(left_out):
         left_out, order = order[: total // 2], order[min(samples, total // 2) :]
     chosen = left_out[:samples]
-    model = create_model(
-        recipe.model, num_classes=len(images.classes), input_shape=images.input_shape, seed=recipe.seed
-    )
-    load_weights(model, folder / "checkpoint.safetensors")
-    model.eval()
-    names = tuple(name for name in quantized_layers(model) if recipe.plan.grid_of(name) is not None)
+    if names is None:
+        names = [name for name in quantized_layers(model) if recipe.plan.grid_of(name) is not None]
     if not names:
-        raise RecipeError("no layer has integer weights", where=folder, got=recipe.quantize.mode)
+        raise RecipeError("no layer has integer weights", where=where, got=recipe.quantize.mode)
+    cosine = recipe.regularizer.function == "cosine"
     trial = Trial(
         model,
         recipe.grid,
         per_channel=recipe.regularizer.scale == "channel",
-        calibration=images.train_images[order[:CALIBRATION]],
-        names=names,
+        calibration=data.as_seen(data.train_images[order[:CALIBRATION]]),
+        names=tuple(names),
     )
-    return trial, images.train_images[chosen], images.train_labels[chosen]
+    images = data.as_seen(data.train_images[chosen])
+    return Start(trial, images, data.train_labels[chosen], 1 if cosine else 2, MOST_BITS - 1 if cosine else MOST_BITS)
 
 
 def _point(

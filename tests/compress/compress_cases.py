@@ -189,6 +189,23 @@ CASES = [
         {"criterion": "fisher", "macs": 0.5, "multiple": 1, "samples": 256},
     ),
     Case(
+        "search-bits",
+        lambda codes, entry: (
+            {name: weight.grid.bits for name, weight in codes.items()} == entry["layer_bits"]
+            and max(entry["layer_bits"].values()) < 8
+            and all(np.abs(weight.codes).max() <= weight.grid.qmax for weight in codes.values())
+        ),
+    ),
+    Case(
+        "search-bits",
+        lambda codes, entry: (
+            codes["fc2"].grid.bits == 8
+            and entry["layer_bits"] == {name: codes[name].grid.bits for name in codes.keys() - {"fc2"}}
+        ),
+        {"tolerance": 20.0, "samples": 200, "budget": 40},
+        {"layers": {"fc2": 8}, "method": "straight-through"},
+    ),
+    Case(
         "fold-batch-norm",
         lambda codes, entry: entry["batch_norms"] == 0 and all(map(_one_power_of_two, codes.values())),
     ),
