@@ -84,9 +84,6 @@ class PeriodicRegularizer:
 
     Attributes:
         amplitude: may be set at any time; 0 adds nothing.
-        frequency: f, may be set at any time, to a fraction also; starts at that of ``bits``. Layers of other bits keep
-            theirs.
-        layer_bits: of layers of other bits, may be set at any time.
 
     Raises:
         RecipeError: an argument is out of range.
@@ -130,6 +127,7 @@ class PeriodicRegularizer:
 
     @property
     def frequency(self) -> float:
+        """f of layers without bits of their own; may be set at any time, to a fraction also."""
         return self._frequency
 
     @frequency.setter
@@ -141,6 +139,7 @@ class PeriodicRegularizer:
 
     @property
     def layer_bits(self) -> Mapping[str, int]:
+        """The bits of layers that have their own, by path; may be set at any time."""
         return self._layer_bits
 
     @layer_bits.setter
