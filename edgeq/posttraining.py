@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,14 +31,11 @@ if TYPE_CHECKING:
     from edgeq.artifact import Artifact
     from edgeq.calibrate import CalibrationRecipe
     from edgeq.tflite.convert import Conversion, Interface
-    from edgeq.tflite.model import Graph
-    from edgeq.verify.report import ConversionProof, LayerParity, OutputParity
+    from edgeq.verify.report import ConversionProof
 
 __all__ = ["CalibrationData", "ExportRequest", "convert_file", "export_module", "input_samples", "quantize_file"]
 
 OUTPUTS = ("model.tflite", "model.onnx", "grid.safetensors")
-PARITY_SAMPLES = 4
-PARITY_VALUES = 1 << 24  # activations compared; a large network has as many in one sample as a small one in four
 
 Samples = dict[str, NDArray[np.float32]]
 CalibrationData = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -173,10 +169,10 @@ def convert_file(
     from edgeq.artifact import tflite_bytes
     from edgeq.calibrate import calibrate, load_calibration
     from edgeq.foreign import make_canonical
-    from edgeq.foreign.proof import noise
+    from edgeq.foreign.proof import compare_outputs, noise
     from edgeq.onnx_file import load_onnx
     from edgeq.tflite.convert import convert_qdq
-    from edgeq.verify.litert import load
+    from edgeq.verify.few_samples import FEW_SAMPLES, compare_few
     from edgeq.verify.report import ConversionProof
 
     model, shown = load_onnx(source), progress or Silent()
@@ -192,11 +188,10 @@ def convert_file(
     notes = make_canonical(model, ranges)
     conversion = convert_qdq(model, io=io)
     content = tflite_bytes(conversion.graph, None)
-    load(content)
-    samples = samples or noise(model, PARITY_SAMPLES)
-    layers, compared = _parity(content, model, conversion, samples)
+    samples = samples or noise(model, FEW_SAMPLES)
+    layers, compared = compare_few(content, model, conversion, samples)
     few = {name: array[:compared] for name, array in samples.items()}
-    outputs = _outputs(original, model, conversion.graph, content, few, shown)
+    outputs = compare_outputs(original, model, conversion.graph, content, few, shown)
     write_whole(out, content)
     conversion = dataclasses.replace(conversion, notes=(*notes, *conversion.notes))
     return conversion, ConversionProof(tuple(layers), compared, outputs)
@@ -263,6 +258,7 @@ def _quantize(
     from edgeq.calibrate import load_calibration
     from edgeq.export.activations import PIXEL_GRID
     from edgeq.snap import save_grid
+    from edgeq.verify.few_samples import compare_few
     from edgeq.verify.integers import compare_integers
 
     calibration = load_calibration(request.calibration)
@@ -291,7 +287,7 @@ def _quantize(
         (work.folder / "model.onnx").write_bytes(artifact.onnx_bytes)
         save_grid(kept, work.folder / "grid.safetensors", ranges=ranges)
     with clock.stage("verify", "Verify"):
-        layers, compared = _parity(artifact.content, artifact.qdq, artifact.conversion, samples)
+        layers, compared = compare_few(artifact.content, artifact.qdq, artifact.conversion, samples)
         codes = compare_integers(weights, artifact.qdq, artifact.conversion.graph, artifact.conversion.layouts)
     for note in artifact.notes:
         clock.progress.warn(note)
@@ -374,56 +370,3 @@ def input_samples(
         progress=progress,
     )
     return {name: normalize(images).numpy()}, True
-
-
-def _outputs(
-    original: ir.Model, canonical: ir.Model, graph: Graph, content: bytes, samples: Samples, shown: Progress
-) -> OutputParity | None:
-    """The file's outputs beside those of its model; None, with a warning, where onnxruntime does not run that."""
-    from edgeq.foreign.proof import compare_outputs, run_original
-
-    try:
-        wanted = run_original(original, canonical, samples)
-    except Exception as error:  # onnxruntime raises a class a status code
-        shown.warn(f"the outputs are not compared: onnxruntime does not run the model ({str(error).splitlines()[0]})")
-        return None
-    return compare_outputs(content, _file_inputs(graph, samples), canonical, wanted)
-
-
-def _parity(content: bytes, qdq: ir.Model, conversion: Conversion, samples: Samples) -> tuple[list[LayerParity], int]:
-    """Compare the layers on a few samples.
-
-    Returns:
-        A row an operation, and how many samples it is of.
-
-    Raises:
-        VerifyError: two runtimes differ by more than one code; names the layer.
-    """
-    from edgeq.tflite.read import read_graph
-    from edgeq.verify.check import check_layers
-    from edgeq.verify.layers import compare_layers
-
-    graph = read_graph(content)
-    values = sum(math.prod(tensor.shape) for tensor in graph.tensors if tensor.data is None)
-    count = min(PARITY_SAMPLES, max(1, PARITY_VALUES // max(values, 1)), len(next(iter(samples.values()))))
-    inputs = _file_inputs(graph, {name: array[:count] for name, array in samples.items()})
-    layers = compare_layers(content, graph, qdq, conversion.layouts, inputs)
-    check_layers(layers)
-    return layers, count
-
-
-def _file_inputs(graph: Graph, samples: Samples) -> list[NDArray[Any]]:
-    """Samples in the order of a file's inputs, as it takes them."""
-    return [file_input(array, graph.tensors[i]) for i, array in zip(graph.inputs, samples.values(), strict=True)]
-
-
-def file_input(values: NDArray[np.float32], tensor: Any) -> NDArray[Any]:
-    """Real values [N, ...] in ONNX order as a file's input tensor takes them: NHWC, on its grid."""
-    if values.ndim == 4:
-        values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
-    if tensor.quantization is None:
-        return values
-    limits = np.iinfo(tensor.dtype)
-    codes = np.rint(values / tensor.quantization.scale[0]) + tensor.quantization.zero_point[0]
-    clipped: NDArray[Any] = np.clip(codes, limits.min, limits.max).astype(tensor.dtype)
-    return clipped

@@ -221,7 +221,7 @@ class Recipe:
         """The recipe with bits for single layers, by name; what else ``[layers]`` says of them stays."""
         if not bits:
             return self
-        own = plan_from_options(self.quantize.mode, self.grid, self.layers).layers
+        own = self.plan.layers
         modes = {name: own[name].mode if name in own else None for name in bits}
         found = {name: LayerChoice(modes[name], number) for name, number in bits.items()}
         kept = {pattern: choice for pattern, choice in self.layers.items() if pattern not in bits}

@@ -17,8 +17,9 @@ from torch import nn
 from edgeq.models import save_weights
 from edgeq.onnx_file import load_onnx
 from edgeq.onnx_session import open_session
-from edgeq.posttraining import ExportRequest, export_module, file_input
+from edgeq.posttraining import ExportRequest, export_module
 from edgeq.tflite.read import read_graph
+from edgeq.verify.few_samples import file_input
 from edgeq.verify.litert import run
 
 __all__ = ["export_and_compare", "export_random", "randomize"]

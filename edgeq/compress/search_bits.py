@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from edgeq.compress.method import Constraint, Context, Method
-from edgeq.grid import quantize_weight
+from edgeq.rounding.table import GRID_METHODS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from edgeq.recipe import Recipe
 
 __all__ = ["SearchBits"]
-
-GRID_METHODS = ("periodic", "straight-through", "post-training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +56,27 @@ class SearchBits(Method):
             raise self.refuse("bits are searched once", "name it once")
 
     def apply(self, model: nn.Module, context: Context) -> Constraint:
-        from edgeq.snap import quantized_layers
-        from edgeq.widths.search import traffic
+        from edgeq.snap import quantized_layers, snap
+        from edgeq.widths.search import least_traffic
         from edgeq.widths.source import start_search
 
         recipe, plan = context.recipe, context.recipe.plan
-        grids = {name: plan.grid_of(name) for name in quantized_layers(model)}
-        searched = [name for name, grid in grids.items() if grid is not None and not plan.has_bits(name)]
+        integer = [name for name in quantized_layers(model) if plan.grid_of(name) is not None]
+        searched = [name for name in integer if not plan.has_bits(name)]
         if not searched:
             return Constraint(lambda: None)
-        tried = copy.deepcopy(model)
-        with torch.no_grad():
-            for name, grid in grids.items():
-                if grid is not None and name not in searched:
-                    weight: Any = tried.get_submodule(name).weight
-                    per_channel = recipe.regularizer.scale == "channel"
-                    found = quantize_weight(weight.numpy(), grid, per_channel=per_channel, name=f"layer {name}")
-                    weight.copy_(torch.from_numpy(found.values))
+        tried, per_channel = copy.deepcopy(model), recipe.regularizer.scale == "channel"
+        given = set(integer) - set(searched)
+        snap(
+            tried,
+            recipe.grid,
+            per_channel=per_channel,
+            grid_of=lambda name: plan.grid_of(name) if name in given else None,
+        )
         start = start_search(tried, recipe, context.data, samples=self.samples, where=recipe.model, names=searched)
         states = start.search(self.tolerance, data_bits=False, budget=self.budget, progress=context.progress)
         if not states:
             raise start.too_few(self.tolerance, f"compress {self.name}")
-        best = min(states, key=lambda state: (traffic(start.trial.layers, state.widths), -state.score.accuracy))
-        layers = {layer.name: bits for layer, (bits, _) in zip(start.trial.layers, best.widths, strict=True)}
+        widths = least_traffic(states).widths
+        layers = {layer.name: bits for layer, (bits, _) in zip(start.trial.layers, widths, strict=True)}
         return Constraint(lambda: None, bits=layers)

@@ -90,14 +90,10 @@ def _fold(editor: Editor, layer: ir.Node, norm: ir.Node) -> str:
     bias = np.zeros(channels) if len(layer.inputs) < 3 or layer.inputs[2] is None else _real(layer.inputs[2], layer)
     bias = (np.broadcast_to(bias.ravel(), (channels,)) - batch_norm.mean) * factor + batch_norm.beta
     name = weight.name
-    inputs = [
-        editor.constant(f"{name}_quantized", weight.codes * sign.reshape(shape)),
-        editor.constant(f"{name}_scale", np.where(dead, np.float32(1), step)),
-        editor.constant(f"{name}_zero_point", np.zeros(channels, np.int8)),
-    ]
-    stored = layer.inputs[1]
+    stored, codes = layer.inputs[1], weight.codes * sign.reshape(shape)
     assert stored is not None
-    dequantize = editor.node(DEQUANTIZE, inputs, f"{name}_real", stored, None, {"axis": axis})
+    steps, zeros = np.where(dead, np.float32(1), step), np.zeros(channels, np.int8)
+    dequantize = editor.dequantized(name, codes, steps, zeros, stored, axis)
     editor.graph.insert_before(layer, dequantize)
     layer.replace_input_with(1, dequantize.outputs[0])
     if len(layer.inputs) < 3:

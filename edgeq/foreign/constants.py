@@ -230,13 +230,7 @@ def _write(editor: Editor, stored: StoredCodes, role: str, user: ir.Node, value:
     editor.release(f"{stored.name}_quantized")
     name, shape = stored.name, stored.scale.shape
     zero = np.broadcast_to(stored.zero_point, shape).astype(stored.codes.dtype)
-    inputs = [
-        editor.constant(f"{name}_quantized", stored.codes),
-        editor.constant(f"{name}_scale", stored.scale),
-        editor.constant(f"{name}_zero_point", zero),
-    ]
-    attributes = {} if stored.axis is None else {"axis": stored.axis}
-    dequantize = editor.node(DEQUANTIZE, inputs, f"{name}_real", value, None, attributes)
+    dequantize = editor.dequantized(name, stored.codes, stored.scale, zero, value, stored.axis)
     editor.graph.insert_before(editor.graph[0], dequantize)  # users may stand anywhere
     return dequantize.outputs[0]
 

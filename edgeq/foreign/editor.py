@@ -71,6 +71,25 @@ class Editor:
         node.outputs[0].type = ir.TensorType(dtype or ir.DataType.FLOAT)
         return node
 
+    def dequantized(
+        self, name: str, codes: NDArray[Any], scale: Any, zero_point: Any, like: ir.Value, axis: int | None = None
+    ) -> ir.Node:
+        """A DequantizeLinear of new initializers, NAME_quantized and so on, not yet in the graph.
+
+        Args:
+            name: of the constant.
+            codes: its integers.
+            scale, zero_point: one each, or one each along the axis.
+            like: a value of its shape.
+            axis: of a scale a channel.
+        """
+        inputs = [
+            self.constant(f"{name}_quantized", codes),
+            self.constant(f"{name}_scale", scale),
+            self.constant(f"{name}_zero_point", zero_point),
+        ]
+        return self.node(DEQUANTIZE, inputs, f"{name}_real", like, None, None if axis is None else {"axis": axis})
+
     def pair(
         self,
         value: ir.Value,

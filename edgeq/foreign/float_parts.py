@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeq.foreign.constants import LAYERS
-from edgeq.foreign.editor import DEQUANTIZE, Editor, dequantizer, zero_type
+from edgeq.foreign.editor import Editor, dequantizer, zero_type
 from edgeq.grid import Grid, quantize_weight
 from edgeq.tflite.qdq_values import ON_OWN_GRIDS, grid_of, quantize_constant, read_weight
 
@@ -32,12 +32,7 @@ def quantize_float_weights(editor: Editor) -> None:
         weight = quantize_weight(rows, Grid(), per_channel=True, name=f"the weight {value.name}")
         codes = np.ascontiguousarray(np.moveaxis(weight.codes, 0, axis))
         step = np.broadcast_to(weight.step, rows.shape[:1])
-        inputs = [
-            editor.constant(f"{value.name}_quantized", codes),
-            editor.constant(f"{value.name}_scale", step),
-            editor.constant(f"{value.name}_zero_point", np.zeros(step.shape, np.int8)),
-        ]
-        dequantize = editor.node(DEQUANTIZE, inputs, f"{value.name}_real", value, None, {"axis": axis})
+        dequantize = editor.dequantized(str(value.name), codes, step, np.zeros(step.shape, np.int8), value, axis)
         editor.graph.insert_before(node, dequantize)
         node.replace_input_with(1, dequantize.outputs[0])
         editor.notes.append(f"the weight {value.name} is float in ONNX: rounded to int8, one scale a channel")
@@ -56,12 +51,8 @@ def quantize_float_operands(editor: Editor) -> None:
                 continue
             if value not in rounded:
                 codes, grid = quantize_constant(value.const_value.numpy(), f"constant {value.name}")
-                inputs = [
-                    editor.constant(f"{value.name}_quantized", codes),
-                    editor.constant(f"{value.name}_scale", grid.scale[0]),
-                    editor.constant(f"{value.name}_zero_point", np.int8(grid.zero_point[0])),
-                ]
-                dequantize = editor.node(DEQUANTIZE, inputs, f"{value.name}_real", value)
+                zero = np.int8(grid.zero_point[0])
+                dequantize = editor.dequantized(str(value.name), codes, grid.scale[0], zero, value)
                 editor.graph.insert_before(node, dequantize)
                 rounded[value] = dequantize.outputs[0]
                 editor.notes.append(f"the constant {value.name} is float in ONNX: rounded to int8 over its own range")

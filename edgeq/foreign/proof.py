@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,17 +10,17 @@ from numpy.typing import NDArray
 
 from edgeq.foreign.editor import dequantizer, quantizers
 from edgeq.onnx_session import open_session
+from edgeq.progress import Progress
 from edgeq.tflite.layout import Layout
-from edgeq.tflite.model import Quantization
+from edgeq.tflite.model import Graph, Quantization
 from edgeq.tflite.qdq_values import grid_of
+from edgeq.verify.few_samples import Samples, file_inputs
 from edgeq.verify.litert import run
 from edgeq.verify.report import OutputParity
 
-__all__ = ["compare_outputs", "noise", "run_original"]
+__all__ = ["compare_outputs", "noise"]
 
 UNSIGNED: Final = 128  # what a uint8 code is above the int8 code of the same number
-
-Samples = Mapping[str, NDArray[np.float32]]
 
 
 def noise(canonical: ir.Model, count: int) -> dict[str, NDArray[np.float32]]:
@@ -39,42 +38,29 @@ def noise(canonical: ir.Model, count: int) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def run_original(original: ir.Model, canonical: ir.Model, samples: Samples) -> list[list[NDArray[Any]]]:
-    """Run a model as its producer wrote it in onnxruntime, without optimizations.
+def compare_outputs(
+    original: ir.Model, canonical: ir.Model, graph: Graph, content: bytes, samples: Samples, progress: Progress
+) -> OutputParity | None:
+    """Run a file in LiteRT, and the model as its producer wrote it in onnxruntime, without optimizations.
 
     Args:
         original: the model.
-        canonical: the same as :func:`edgeq.foreign.make_canonical` made it, which has the grids of integer inputs.
+        canonical: the same as :func:`edgeq.foreign.make_canonical` made it, which has the grids of the ends.
+        graph, content: the file that it became.
         samples: real numbers [count, ...] by input name.
+        progress: warned where onnxruntime does not run the model.
 
     Returns:
-        For each sample an array an output.
-
-    Raises:
-        Exception: onnxruntime cannot run the model; of a class that follows from its status code.
+        What was found; None where onnxruntime does not run it.
     """
-    session = open_session(original)
-    feeds = {
-        str(theirs.name): _as_given(samples[str(ours.name)], theirs, ours)
-        for theirs, ours in zip(original.graph.inputs, canonical.graph.inputs, strict=True)
-    }
-    count = len(next(iter(samples.values())))
-    return [session.run(None, {name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
-
-
-def compare_outputs(
-    content: bytes, inputs: Sequence[NDArray[Any]], canonical: ir.Model, wanted: Sequence[Sequence[NDArray[Any]]]
-) -> OutputParity:
-    """Run a file in LiteRT and compare what it gives with what its model gave.
-
-    Args:
-        content: the .tflite file.
-        inputs: samples as the file takes them, an array an input.
-        canonical: the model that it was made from, which has the grids of the outputs.
-        wanted: of :func:`run_original`.
-    """
+    try:
+        wanted = _run(original, canonical, samples)
+    except Exception as error:  # onnxruntime raises a class a status code
+        reason = str(error).splitlines()[0]
+        progress.warn(f"the outputs are not compared: onnxruntime does not run the model ({reason})")
+        return None
     equal, values, most = 0, 0, None
-    found = run(content, inputs, workers=1)
+    found = run(content, file_inputs(graph, samples), workers=1)
     for given, theirs, value in zip(found, zip(*wanted, strict=True), canonical.graph.outputs, strict=True):
         layout, source = Layout.arranged(theirs[0].shape), dequantizer(value)
         ours = [layout.to_onnx(part) for part in np.split(given, len(theirs))]
@@ -86,6 +72,17 @@ def compare_outputs(
             most = max(most or 0, int(differences.max(initial=0)))
         equal, values = equal + int((differences == 0).sum()), values + differences.size
     return OutputParity(100.0 * equal / max(values, 1), most)
+
+
+def _run(original: ir.Model, canonical: ir.Model, samples: Samples) -> list[list[NDArray[Any]]]:
+    """For each sample an array an output; what onnxruntime raises where it cannot."""
+    session = open_session(original)
+    feeds = {
+        str(theirs.name): _as_given(samples[str(ours.name)], theirs, ours)
+        for theirs, ours in zip(original.graph.inputs, canonical.graph.inputs, strict=True)
+    }
+    count = len(next(iter(samples.values())))
+    return [session.run(None, {name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
 
 
 def _as_given(real: NDArray[np.float32], theirs: ir.Value, ours: ir.Value) -> NDArray[Any]:

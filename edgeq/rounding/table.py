@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from edgeq.grid import Function
 
-__all__ = ["METHODS", "RoundingMethod"]
+__all__ = ["GRID_METHODS", "METHODS", "RoundingMethod"]
+
+GRID_METHODS: Final = ("periodic", "straight-through", "post-training")
+"""The methods beside those of the table that round to a grid of any bits."""
 
 
 @dataclass(frozen=True, slots=True)

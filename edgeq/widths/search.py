@@ -9,13 +9,13 @@ tried again at the widths there are by then; it is taken if it is still the chea
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeq.progress import Task
 from edgeq.widths.trial import Layer, Score, Widths
 
-__all__ = ["MOST_BITS", "State", "search", "traffic"]
+__all__ = ["MOST_BITS", "State", "least_traffic", "search", "traffic"]
 
 MOST_BITS = 8
 FLOAT_BITS = 32
@@ -29,6 +29,11 @@ class State:
     widths: Widths
     score: Score
     traffic: float
+
+
+def least_traffic(states: Sequence[State]) -> State:
+    """The state that moves the fewest bits; of several the most accurate."""
+    return min(states, key=lambda state: (state.traffic, -state.score.accuracy))
 
 
 def traffic(layers: tuple[Layer, ...], widths: Widths) -> float:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from edgeq.errors import DataError, RecipeError
 from edgeq.progress import Progress, Silent
+from edgeq.rounding.table import GRID_METHODS
 from edgeq.whole_file import write_whole
 from edgeq.widths.result import PACKED_BITS, BitSearch, FrontPoint, LayerBits
-from edgeq.widths.search import MOST_BITS, State, search, traffic
+from edgeq.widths.search import MOST_BITS, State, least_traffic, search
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,6 @@ __all__ = ["Start", "search_build", "start_search"]
 
 CALIBRATION = 256
 LEAST_DATA_BITS = 2
-GRID_METHODS = ("periodic", "straight-through", "post-training")
 
 
 def search_build(
@@ -217,7 +217,7 @@ def _point(
     fits = [state for state in states if state.score.accuracy >= base - tolerance]
     if not fits:
         return None
-    best = min(fits, key=lambda state: (state.traffic, -state.score.accuracy))
+    best = least_traffic(fits)
     layers = tuple(
         LayerBits(layer.name, layer.weights, layer.reads, *pair)
         for layer, pair in zip(trial.layers, best.widths, strict=True)
@@ -227,7 +227,7 @@ def _point(
     return FrontPoint(
         tolerance=tolerance,
         accuracy=best.score.accuracy,
-        traffic=round(traffic(trial.layers, best.widths), 4),
+        traffic=round(best.traffic, 4),
         weight_traffic=round(_mean([(row.weights, row.weight_bits) for row in layers]) / 32, 4),
         data_traffic=round(_mean([(row.reads, row.data_bits) for row in layers]) / 32, 4),
         test_accuracy=trial.score(best.widths, *test).accuracy,

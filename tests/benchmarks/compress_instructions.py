@@ -130,7 +130,6 @@ def main() -> None:
     given = parser.parse_args()
     names = () if given.tables else given.variants or VARIANTS
     known = json.loads(RESULT.read_text()).get("variants", {}) if RESULT.exists() else {}
-    variants = {key: known[key] for key in VARIANTS if key in known}
     for name in names:
         known[name] = measure(name)
         print(name, known[name], flush=True)
@@ -139,6 +138,7 @@ def main() -> None:
         command = "python tests/benchmarks/compress_instructions.py"
         content = {"command": command, "machine": machine(), "versions": versions, "variants": variants}
         RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    variants = {key: known[key] for key in VARIANTS if key in known}
     for page, methods in PAGES.items():
         put_between("instructions", table(variants, methods), DOCS / "compress" / page)
     put_between("slopes", summary(variants))

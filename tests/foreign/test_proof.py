@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from small_training import Watch
 from test_forms import CONV, TAIL, model, saved
 
 import edgeq.foreign.proof
@@ -18,18 +19,9 @@ from edgeq.errors import VerifyError
 from edgeq.foreign.proof import noise
 from edgeq.onnx_file import load_onnx
 from edgeq.posttraining import convert_file
-from edgeq.progress import Silent
 
 DEEP = CONV + TAIL.replace("y ", "yd ") + "t = Transpose <perm = [0, 2, 3, 1]> (yd)\n"
 DEEP += "tq = QuantizeLinear (t, sy, zy)\n y = DequantizeLinear (tq, sy, zy)\n"
-
-
-class Warned(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def converted(proto: onnx.ModelProto, folder: Path, **options: Any) -> Any:
@@ -111,8 +103,8 @@ def test_a_model_that_onnxruntime_does_not_run_is_not_compared(tmp_path: Path, m
         raise RuntimeError("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED\nmore")
 
     monkeypatch.setattr(edgeq.foreign.proof, "open_session", refuse)
-    shown = Warned()
+    shown = Watch()
     assert converted(model(CONV + TAIL), tmp_path, progress=shown).outputs is None
-    assert shown.lines == [
+    assert shown.warnings == [
         "the outputs are not compared: onnxruntime does not run the model ([ONNXRuntimeError] : 9 : NOT_IMPLEMENTED)"
     ]
