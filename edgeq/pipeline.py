@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from edgeq.verify.report import Verification
 
 __all__ = ["build", "calibration_samples", "classifier_of", "head_of", "train_only"]
+
+LOSS_TOLD: Final = 1.0  # points of accuracy, and so many images
+FEWEST_LOST: Final = 5
 
 
 def build(
@@ -116,7 +119,18 @@ def _finish(
         write_report(manifest, data, found, training, made.command, folder, others)
     manifest["stages"] = [dataclasses.asdict(time) for time in clock.times]
     write_manifest(folder / "manifest.json", manifest)
-    return manifest, found, artifact.notes
+    return manifest, found, artifact.notes + _loss_note(found, recipe)
+
+
+def _loss_note(found: Verification, recipe: Recipe) -> tuple[str, ...]:
+    """A line where the file does worse than the network of the same integers in PyTorch, by more than chance."""
+    if found.lost < LOSS_TOLD or found.lost * found.samples < 100 * FEWEST_LOST:
+        return ()
+    line = f"the file is {found.lost:.2f} points below the network on its grid: that is its rounded activations"
+    if recipe.train.activations != "float":
+        return (line,)
+    others = " or ".join(name for name in ("mse", "percentile") if name != recipe.quantize.calibration)
+    return (f"{line}; try --calibration {others}, or train with --activations fake-quantize",)
 
 
 def _other_widths(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import zipfile
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import Build, Ended
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from PIL import Image
 from safetensors.numpy import load_file
 
 from edgeq.pipeline import build
-from edgeq.recipe import load_recipe
+from edgeq.recipe import DataRecipe, Recipe, RegularizerRecipe, TrainRecipe, load_recipe
 
 FILES = {
     "checkpoint.safetensors",
@@ -226,3 +228,52 @@ def test_a_build_can_start_from_the_weights_of_another(
     ended = edgeq("build", *built.arguments, "--init", tmp_path / "none.safetensors", "--out", tmp_path / "other")
     assert "none.safetensors: cannot be read" in ended.error
     assert not (tmp_path / "other").exists()
+
+
+LOUD = """
+import torch
+from torch import nn
+
+
+class Loud(nn.Module):
+    def __init__(self, gain):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 2, 1), nn.Linear(2, 3)
+        levels = torch.tensor([-0.6, 0.0, 0.6])
+        self.conv.weight.data = torch.tensor([1.0, gain])[:, None, None, None].expand(2, 3, 1, 1) / 3
+        self.fc.weight.data = torch.stack([2 * levels, torch.zeros(3)], 1)
+        self.conv.bias.data, self.fc.bias.data = torch.zeros(2), -levels.square()
+
+    def forward(self, x):
+        return self.fc(self.conv(x).mean((2, 3)))
+
+
+def loud():
+    return Loud(1000.0)
+
+
+def calm():
+    return Loud(1.0)
+"""
+
+
+def test_a_file_far_below_its_network_is_told_of(tmp_path: Path) -> None:
+    """A channel that nothing needs is a thousand times the one that tells the classes apart."""
+    (tmp_path / "loud_nets.py").write_text(LOUD)
+    for split, level in itertools.product(("train", "test"), (51, 128, 205)):
+        folder = tmp_path / "photos" / split / f"{level:03}"
+        folder.mkdir(parents=True)
+        for number in range(6):
+            pixels = np.random.default_rng(number).integers(level - 20, level + 20, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    regularizer, train = RegularizerRecipe(scale="channel"), TrainRecipe(epochs=1, learning_rate=1e-12)
+    recipe = Recipe(data=DataRecipe(path=str(tmp_path / "photos")), method="post-training", regularizer=regularizer)
+    recipe = dataclasses.replace(recipe, model=f"{tmp_path / 'loud_nets.py'}:loud", train=train)
+    loud = build(recipe, tmp_path / "loud")
+    assert (loud.accuracy["snapped"], round(loud.accuracy["tflite"])) == (100, 33)
+    assert loud.notes == (
+        "the file is 66.67 points below the network on its grid: that is its rounded activations; "
+        "try --calibration mse or percentile, or train with --activations fake-quantize",
+    )
+    calm = build(dataclasses.replace(recipe, model=f"{tmp_path / 'loud_nets.py'}:calm"), tmp_path / "calm")
+    assert (calm.accuracy["tflite"], calm.notes) == (100, ())

@@ -79,6 +79,11 @@ class Verification:
     float_predictions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     float_confidences: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    @property
+    def lost(self) -> float:
+        """Points of accuracy from PyTorch with snapped weights to the file; 0 where there are no classes."""
+        return self.accuracy["snapped"] - self.accuracy["tflite"] if self.accuracy else 0.0
+
     def judged(self) -> dict[str, dict[str, float]]:
         """``accuracy`` or ``error``, as manifests have it."""
         counts = {"samples": self.samples, "reference_samples": self.reference_samples}
