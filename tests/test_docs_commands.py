@@ -167,7 +167,7 @@ def world(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_package").mkdir()
     for place in (folder / "nets.py", folder / "my_package" / "nets.py"):
         place.write_text(TINY)
-    for name in ("demo", "photos"):
+    for name in ("demo", "photos", "shared"):
         shutil.copytree(built.out, folder / "out" / name)
     shutil.copy(built.out / "model.onnx", folder / "tiny_qdq.onnx")
     with pytest.MonkeyPatch.context() as patch:
