@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +19,14 @@ from edgeq.models.structure import rebuild, structure_to_json
 __all__ = ["few", "load_weights", "save_weights"]
 
 STRUCTURE = "structure"  # the one key of the header: safetensors writes several in an order that changes
+
+OTHERS: Final = (
+    (0, b"EQPK", "a package of edgeq pack", "start from the checkpoint.safetensors of its build, and pack last"),
+    (4, b"TFL3", "a .tflite file", "start from the checkpoint.safetensors of its build"),
+    (0, b"PK\x03\x04", "a zip file, as of torch.save", "write the state dict with safetensors.torch.save_file"),
+    (0, b"\x80\x02", "a pickle, as of torch.save", "write the state dict with safetensors.torch.save_file"),
+)
+"""What else is given for weights: where a kind of file has its mark, the mark, what it is, and what to do."""
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -65,7 +75,7 @@ def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str
     except OSError as error:
         raise FormatError("cannot be read", where=path, got=error.strerror or error) from error
     except Exception as error:  # SafetensorError, and what its header parser lets through: ValueError, KeyError
-        raise FormatError("is no whole safetensors file", where=path, got=error) from error
+        raise _no_weights(path, error) from error
     if structure:
         rebuild(model, structure, {name: value.shape for name, value in loaded.items()}, path)
     if any(f"{name}.weight" in loaded for name in computed_weights(model)):
@@ -88,6 +98,17 @@ def load_weights(model: nn.Module, path: Path, *, new_head: int = 0) -> list[str
         raise ModelError("weights are NaN or infinite", where=path, got=few(sorted(bad)), wanted="finite numbers")
     model.load_state_dict(loaded)
     return kept
+
+
+def _no_weights(path: Path, error: Exception) -> FormatError:
+    """Says what a file is instead, where its first bytes tell."""
+    start = b""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(8)
+    for offset, mark, kind, remedy in OTHERS:
+        if start[offset:].startswith(mark):
+            return FormatError("is no safetensors file", where=path, got=kind, remedy=remedy)
+    return FormatError("is no whole safetensors file", where=path, got=error)
 
 
 def _is_head(wanted: torch.Tensor, found: torch.Tensor, classes: int) -> bool:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Build
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from edgeq.errors import FormatError, ModelError
 from edgeq.models import create_model, load_weights, save_weights
+from edgeq.packing.package import pack_bytes
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -101,6 +103,22 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
     for name in ("net.pt", "false", "long", "missing", "."):
         with pytest.raises(FormatError):
             load_weights(net(), tmp_path / name)
+
+
+def test_other_files_of_a_network_are_named(built: Build, tmp_path: Path) -> None:
+    """What a user has at hand: a file of torch.save in both forms, the artifact, and its package."""
+    torch.save(net().state_dict(), tmp_path / "zip.pt")
+    torch.save(net().state_dict(), tmp_path / "pickle.pt", _use_new_zipfile_serialization=False)
+    package = tmp_path / "model.edgeqpack"
+    package.write_bytes(pack_bytes((built.out / "model.tflite").read_bytes()).content)
+    for path, kind, remedy in (
+        (tmp_path / "zip.pt", "a zip file, as of torch.save", "save_file"),
+        (tmp_path / "pickle.pt", "a pickle, as of torch.save", "save_file"),
+        (built.out / "model.tflite", "a .tflite file", "checkpoint.safetensors of its build"),
+        (package, "a package of edgeq pack", "checkpoint.safetensors of its build, and pack last"),
+    ):
+        with pytest.raises(FormatError, match=f"is no safetensors file .got {kind}.; .*{remedy}"):
+            load_weights(net(), path)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
