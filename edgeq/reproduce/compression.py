@@ -24,6 +24,8 @@ from edgeq.sweep import Run, Sweep, run_sweep
 __all__ = ["compare_compression", "compression_runs"]
 
 TARGETS: Final = ("cortex-a7", "cortex-a75")
+ERROR: Final = "edgeq: error: "
+REFUSED: Final = f"{ERROR}compress "  # what a method says of a network that it cannot be applied to
 
 
 def compression_runs(
@@ -106,9 +108,8 @@ def compare_compression(
         counted = _count(folders, sweep, seeds[0], shown) if bench else {}
     rows = [_row(entry, sweep, Path(out), tuple(seeds), counted.get(entry.name, {})) for entry in entries]
     floats = figures(sweep, "float", seeds, accuracy("float"))
-    return CompressionTable(
-        start.text(), epochs, retraining_epochs, tuple(seeds), floats, tuple(rows), dict(sweep.failures)
-    )
+    failures = {name: line for name, line in sweep.failures.items() if not line.startswith(REFUSED)}
+    return CompressionTable(start.text(), epochs, retraining_epochs, tuple(seeds), floats, tuple(rows), failures)
 
 
 def _add_parts(entries: Sequence[Entry], sweep: Sweep, out: Path, seeds: Sequence[int]) -> None:
@@ -159,7 +160,9 @@ def _row(entry: Entry, sweep: Sweep, out: Path, seeds: tuple[int, ...], counted:
     accuracies = figures(sweep, entry.name, seeds, accuracy("tflite"))
     name = f"{entry.name}-seed{seeds[0]}"
     if name not in sweep.manifests:
-        return CompressionRow(entry.name, entry.compress, entry.bits, accuracies, paper=entry.paper)
+        line = sweep.failures.get(name, "")
+        refused = line.removeprefix(ERROR) if line.startswith(REFUSED) else ""
+        return CompressionRow(entry.name, entry.compress, entry.bits, accuracies, paper=entry.paper, refused=refused)
     folder = out / entry.folder(seeds[0])
     path = folder / "model.tflite"
     content = path.read_bytes()

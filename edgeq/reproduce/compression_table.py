@@ -36,6 +36,7 @@ class CompressionRow:
         tflite_bytes, packed_bytes: of the first seed's file, and of its package (``edgeq pack``).
         instructions: of one inference.
         paper: the figure of the method's own paper.
+        refused: why its method cannot be applied to this network; empty where it was.
     """
 
     name: str
@@ -48,6 +49,7 @@ class CompressionRow:
     packed_bytes: int = 0
     instructions: Instructions = NOT_COUNTED
     paper: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class CompressionTable(Result):
         seeds: of the repetitions.
         float_accuracy: of the network without a grid, a seed each.
         rows: the plain 8-bit build first.
-        failures: the last line of a failed run, by its name.
+        failures: the last line of a failed run, by its name; what a method refused is in its row.
     """
 
     start: str
@@ -83,10 +85,23 @@ class CompressionTable(Result):
         trained = f"float {mean_text(self.float_accuracy)} %"
         title = f"{self.start} ({trained}), then {tuned} for each row; mean of {seeds} seed(s)"
         failed = [f"failed  {name}: {line}" for name, line in self.failures.items()]
-        return (table(title, columns, [self._cells(row) for row in self.rows], right=set(range(1, 10))), *failed)
+        refused = [f"not for it  {', '.join(names)}: {reason}" for reason, names in self.refusals.items()]
+        shown = table(title, columns, [self._cells(row) for row in self.rows], right=set(range(1, 10)))
+        return (shown, *refused, *failed)
+
+    @property
+    def refusals(self) -> dict[str, list[str]]:
+        """The rows that are not for the network, by the reason."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.refused:
+                found.setdefault(row.refused, []).append(row.name)
+        return found
 
     def _cells(self, row: CompressionRow) -> list[str]:
         first = self.rows[0]
+        if row.refused:
+            return [row.name, str(row.bits), "not for it", *[""] * 7, row.paper]
         cells = [row.name, str(row.bits), mean_text(row.tflite), points_text(self.to_plain(row))]
         pairs = [(row.weights, first.weights), (row.macs, first.macs), (row.tflite_bytes, first.tflite_bytes)]
         pairs += [(row.packed_bytes, first.packed_bytes), *zip(row.instructions, first.instructions, strict=True)]

@@ -98,11 +98,12 @@ def compression(table: dict[str, Any]) -> list[str]:
         pairs += [(count, first["instructions"][target]) for target, count in row["instructions"].items()]
         far = "" if row["to_plain"] is None else f"{row['to_plain']:+.2f}"
         cells = [_share(value, plain, row is first) for value, plain in pairs]
-        rows.append([row["name"], row["bits"], _mean(row["tflite"], "{:.2f} %"), far, *cells, row["paper"]])
+        reached = "not for it" if row.get("refused") else _mean(row["tflite"], "{:.2f} %")
+        rows.append([row["name"], row["bits"], reached, far, *cells, row["paper"]])
     epochs = f"{_start(table)} ({_mean(table['float_accuracy'], '{:.2f} %')}), then"
     return [
         f"{_origin(table)} {epochs} {table['retraining_epochs']} for each row; sizes and counts of the first seed.",
-        *("", markdown(COMPRESSION_COLUMNS, rows), "", *_failed(table)),
+        *("", markdown(COMPRESSION_COLUMNS, rows), "", *_refused(table), *_failed(table)),
     ]
 
 
@@ -117,6 +118,15 @@ PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "methods": methods,
     "table2": table2,
 }
+
+
+def _refused(table: dict[str, Any]) -> list[str]:
+    """A line a reason, with the rows that it keeps from the network."""
+    rows: dict[str, list[str]] = {}
+    for row in table["rows"]:
+        if row.get("refused"):
+            rows.setdefault(row["refused"], []).append(f"`{row['name']}`")
+    return [f"- not for this network: {', '.join(names)}: {reason}" for reason, names in rows.items()]
 
 
 def _failed(table: dict[str, Any]) -> list[str]:

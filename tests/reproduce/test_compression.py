@@ -91,6 +91,17 @@ def test_the_widths_of_one_run_are_rows_of_their_own(tmp_path: Path) -> None:
     assert found.rows[2].packed_bytes < found.rows[1].packed_bytes
 
 
+def test_a_method_that_is_not_for_the_network_is_told_from_one_that_failed(tmp_path: Path) -> None:
+    options = {"model": "lenet5", "epochs": 1, "retraining_epochs": 1, "seeds": (0, 1), "only": ["symmetric"]}
+    found = compare_compression(out=tmp_path, bench=False, **options)  # type: ignore[arg-type]
+    assert not found.failures
+    assert not found.rows[0].refused
+    (reason,) = found.refusals
+    assert reason.startswith("compress symmetric: no layer can be symmetric")
+    assert f"not for it  symmetric: {reason}" in str(found)
+    assert found.to_dict()["rows"][1]["refused"] == reason
+
+
 def test_an_unknown_row_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such row"):
         compare_compression(out=tmp_path / "out", only=["prune"])
