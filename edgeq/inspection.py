@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeq.display.summary import Result, Summary, Table, table
 from edgeq.errors import FormatError
+from edgeq.file_kind import kind_of
 from edgeq.grid import q_format
 from edgeq.whole_file import read_whole
 
@@ -165,9 +166,10 @@ def inspect_file(path: Path) -> Inspection:
             head = file.read(8)
     except OSError as error:
         raise FormatError("cannot be read", where=path, got=error.strerror) from error
-    if head[4:8] == b"TFL3":
+    kind = kind_of(head)
+    if kind == "tflite":
         return _inspect_tflite(path, read_whole(path))
-    if head.startswith(b"EQPK"):
+    if kind == "edgeqpack":
         return _inspect_package(path)
     if path.suffix == ".onnx":
         return _inspect_onnx(path)

@@ -22,7 +22,7 @@ from edgeq.recipe import Recipe, recipe_to_toml
 from edgeq.results import BuildResult
 from edgeq.stages import StageClock
 from edgeq.targets import load_target
-from edgeq.tasks import judged, make_network, targets_of
+from edgeq.tasks import classifier_of, head_of, judged, make_network, targets_of
 from edgeq.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
 
     from edgeq.artifact import Artifact
     from edgeq.data import ImageData
-    from edgeq.tflite.convert import Head
-    from edgeq.tflite.metadata import ImageClassifier
     from edgeq.train import TrainResult
     from edgeq.verify.report import Verification
 
-__all__ = ["build", "calibration_samples", "classifier_of", "head_of", "train_only"]
+__all__ = ["build", "calibration_samples", "train_only"]
 
 LOSS_TOLD: Final = 1.0  # points of accuracy, and so many images
 FEWEST_LOST: Final = 5
@@ -298,21 +296,6 @@ def _export(
         classifier=classifier_of(recipe, data.name, data.classes),
         progress=progress,
     )
-
-
-def head_of(recipe: Recipe) -> Head:
-    """What a build's file ends with: scores where its ends are bytes."""
-    return "softmax" if recipe.quantize.ends == "uint8" and recipe.task == "classify" else "none"
-
-
-def classifier_of(recipe: Recipe, data_name: str, classes: tuple[str, ...]) -> ImageClassifier | None:
-    """What a build's file says of itself; nothing where it names no classes."""
-    from edgeq.android.names import app_name
-    from edgeq.tflite.metadata import ImageClassifier
-
-    if recipe.task != "classify":
-        return None
-    return ImageClassifier(f"{app_name(recipe.model)} on {data_name}", classes, scores=head_of(recipe) == "softmax")
 
 
 def calibration_samples(data: ImageData, count: int, seed: int) -> NDArray[np.float32]:

@@ -47,9 +47,8 @@ def verify_build(
     from edgeq.data import load_data
     from edgeq.models import load_weights
     from edgeq.onnx_file import load_onnx
-    from edgeq.pipeline import head_of
     from edgeq.snap import load_grid, put_codes
-    from edgeq.tasks import make_network, targets_of
+    from edgeq.tasks import head_of, make_network, targets_of
     from edgeq.tflite.convert import convert_qdq
     from edgeq.verify.pytorch import run_pytorch
 

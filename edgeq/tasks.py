@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 
     from edgeq.data import ImageData
     from edgeq.recipe import Recipe
+    from edgeq.tflite.convert import Head
+    from edgeq.tflite.metadata import ImageClassifier
 
-__all__ = ["Task", "judged", "make_network", "mean_squared_error", "target_of", "targets_of"]
+__all__ = [
+    "Task",
+    "classifier_of",
+    "head_of",
+    "judged",
+    "make_network",
+    "mean_squared_error",
+    "target_of",
+    "targets_of",
+]
 
 TOP = 5
 
@@ -55,6 +66,21 @@ def make_network(recipe: Recipe, data: ImageData) -> nn.Module:
     return create_model(
         recipe.model, num_classes=classes, input_shape=data.input_shape, seed=recipe.seed, output_shape=shape
     )
+
+
+def head_of(recipe: Recipe) -> Head:
+    """What a build's file ends with: scores where its ends are bytes."""
+    return "softmax" if recipe.quantize.ends == "uint8" and recipe.task == "classify" else "none"
+
+
+def classifier_of(recipe: Recipe, data_name: str, classes: tuple[str, ...]) -> ImageClassifier | None:
+    """What a build's file says of itself; nothing where it names no classes."""
+    from edgeq.android.names import app_name
+    from edgeq.tflite.metadata import ImageClassifier
+
+    if recipe.task != "classify":
+        return None
+    return ImageClassifier(f"{app_name(recipe.model)} on {data_name}", classes, scores=head_of(recipe) == "softmax")
 
 
 def judged(recipe: Recipe, data: ImageData, logits: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgeq.errors import FormatError, ModelError
+from edgeq.file_kind import FileKind, kind_of
 from edgeq.models.fold import computed_weights, fold_weights
 from edgeq.models.structure import rebuild, structure_to_json
 
@@ -20,13 +21,14 @@ __all__ = ["few", "load_weights", "save_weights"]
 
 STRUCTURE = "structure"  # the one key of the header: safetensors writes several in an order that changes
 
-OTHERS: Final = (
-    (0, b"EQPK", "a package of edgeq pack", "start from the checkpoint.safetensors of its build, and pack last"),
-    (4, b"TFL3", "a .tflite file", "start from the checkpoint.safetensors of its build"),
-    (0, b"PK\x03\x04", "a zip file, as of torch.save", "write the state dict with safetensors.torch.save_file"),
-    (0, b"\x80\x02", "a pickle, as of torch.save", "write the state dict with safetensors.torch.save_file"),
-)
-"""What else is given for weights: where a kind of file has its mark, the mark, what it is, and what to do."""
+TO_SAFETENSORS: Final = "write the state dict with safetensors.torch.save_file"
+OTHERS: Final[dict[FileKind, tuple[str, str]]] = {
+    "edgeqpack": ("a package of edgeq pack", "start from the checkpoint.safetensors of its build, and pack last"),
+    "tflite": ("a .tflite file", "start from the checkpoint.safetensors of its build"),
+    "zip": ("a zip file, as of torch.save", TO_SAFETENSORS),
+    "pickle": ("a pickle, as of torch.save", TO_SAFETENSORS),
+}
+"""What else is given for weights: what it is, and what to do."""
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -105,10 +107,11 @@ def _no_weights(path: Path, error: Exception) -> FormatError:
     start = b""
     with suppress(OSError), path.open("rb") as file:
         start = file.read(8)
-    for offset, mark, kind, remedy in OTHERS:
-        if start[offset:].startswith(mark):
-            return FormatError("is no safetensors file", where=path, got=kind, remedy=remedy)
-    return FormatError("is no whole safetensors file", where=path, got=error)
+    kind = kind_of(start)
+    if kind not in OTHERS:
+        return FormatError("is no whole safetensors file", where=path, got=error)
+    name, remedy = OTHERS[kind]
+    return FormatError("is no safetensors file", where=path, got=name, remedy=remedy)
 
 
 def _is_head(wanted: torch.Tensor, found: torch.Tensor, classes: int) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq.file_kind import PACKAGE_MARK
 from edgeq.packing.codes import Coded
 from edgeq.packing.numbers import read_constant, write_constant
 from edgeq.packing.parts import Part, find_parts
@@ -22,7 +23,7 @@ from edgeq.packing.stream import MOST_BYTES, Reader, Writer
 
 __all__ = ["MAGIC", "Packed", "PackedPart", "pack_bytes", "unpack_bytes"]
 
-MAGIC = b"EQPK"
+MAGIC = PACKAGE_MARK
 VERSION = 1
 MOST_TIMES = 1024  # a package of a real network unpacks to less than this many times its size ...
 ALWAYS_BYTES = 1 << 24  # ... or to less than this

@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeq.errors import FormatError
+from edgeq.file_kind import require_tflite
 from edgeq.packing.numbers import Kind
 
 __all__ = ["Part", "Role", "find_parts"]
@@ -72,8 +73,7 @@ def find_parts(content: bytes, where: str) -> tuple[list[Part], dict[int, tuple[
     Raises:
         FormatError: it is no TFLite file, or damaged.
     """
-    if content[4:8] != b"TFL3":
-        raise FormatError("is no TFLite file", where=where, got=repr(content[4:8]), wanted="b'TFL3' at byte 4")
+    require_tflite(content, where)
     try:
         model = schema.Model.GetRootAs(content, 0)
         found = sorted(_candidates(model, len(content)), key=lambda part: (part.offset, -part.size))

@@ -108,7 +108,8 @@ def compare_compression(
         counted = _count(folders, sweep, seeds[0], shown) if bench else {}
     rows = [_row(entry, sweep, Path(out), tuple(seeds), counted.get(entry.name, {})) for entry in entries]
     floats = figures(sweep, "float", seeds, accuracy("float"))
-    failures = {name: line for name, line in sweep.failures.items() if not line.startswith(REFUSED)}
+    refused = {f"{row.name}-seed{seed}" for row in rows if row.refused for seed in seeds}
+    failures = {name: line for name, line in sweep.failures.items() if name not in refused}
     return CompressionTable(start.text(), epochs, retraining_epochs, tuple(seeds), floats, tuple(rows), failures)
 
 
@@ -160,8 +161,8 @@ def _row(entry: Entry, sweep: Sweep, out: Path, seeds: tuple[int, ...], counted:
     accuracies = figures(sweep, entry.name, seeds, accuracy("tflite"))
     name = f"{entry.name}-seed{seeds[0]}"
     if name not in sweep.manifests:
-        line = sweep.failures.get(name, "")
-        refused = line.removeprefix(ERROR) if line.startswith(REFUSED) else ""
+        said = [sweep.failures.get(f"{entry.name}-seed{seed}", "") for seed in seeds]
+        refused = said[0].removeprefix(ERROR) if all(line.startswith(REFUSED) for line in said) else ""
         return CompressionRow(entry.name, entry.compress, entry.bits, accuracies, paper=entry.paper, refused=refused)
     folder = out / entry.folder(seeds[0])
     path = folder / "model.tflite"

@@ -63,7 +63,7 @@ class CompressionTable(Result):
         seeds: of the repetitions.
         float_accuracy: of the network without a grid, a seed each.
         rows: the plain 8-bit build first.
-        failures: the last line of a failed run, by its name; what a method refused is in its row.
+        failures: the last line of a failed run, by its name; what a method refused of all seeds is in its row.
     """
 
     start: str

@@ -11,11 +11,11 @@ from edgeq.artifact import tflite_bytes
 from edgeq.export.qdq import INT4_MAX, pack_codes
 from edgeq.manifest import read_manifest
 from edgeq.onnx_file import load_onnx, onnx_bytes
-from edgeq.pipeline import classifier_of, head_of
 from edgeq.recipe import load_recipe
 from edgeq.reproduce.comparison import StorageRow
 from edgeq.reproduce.latency import host_latencies
 from edgeq.snap import load_grid
+from edgeq.tasks import classifier_of, head_of
 from edgeq.tflite.convert import convert_qdq
 from edgeq.tflite.read import read_graph
 from edgeq.verify.integers import compare_integers

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeq.errors import FormatError
+from edgeq.file_kind import require_tflite
 from edgeq.tflite.model import PACKED_BITS, Graph, Operator, Quantization, Tensor
 from edgeq.whole_file import read_whole
 
@@ -63,8 +64,7 @@ def read_graph(content: bytes, *, where: str = "model") -> Graph:
     Raises:
         FormatError: truncated, corrupted, or not a TFLite file of schema version 3.
     """
-    if len(content) < 8 or content[4:8] != b"TFL3":
-        raise FormatError("is no TFLite file", where=where, got=repr(content[4:8]), wanted="b'TFL3' at byte 4")
+    require_tflite(content, where)
     try:
         model = schema.Model.GetRootAs(content, 0)
         return _Reader(model, content, where).graph()

@@ -10,11 +10,11 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeq.errors import ExportError
+from edgeq.file_kind import TFLITE_MARK
 from edgeq.tflite.model import PACKED_BITS, Graph, Operator, Quantization, Tensor
 
 __all__ = ["write_graph"]
 
-FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 BUFFER_ALIGNMENT = 16  # schema.fbs: Buffer.data is force_align: 16
 MAX_FILE_BYTES = 2**31 - 1  # a flatbuffer's offsets are 32-bit
@@ -77,7 +77,7 @@ def write_graph(graph: Graph) -> bytes:
     schema.ModelAddVersion(builder, SCHEMA_VERSION)
     for name, offset in parts.items():
         getattr(schema, f"ModelAdd{name}")(builder, offset)
-    builder.Finish(schema.ModelEnd(builder), FILE_IDENTIFIER)
+    builder.Finish(schema.ModelEnd(builder), TFLITE_MARK)
     return bytes(builder.Output())
 
 

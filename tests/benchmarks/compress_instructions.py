@@ -123,6 +123,11 @@ def summary(variants: dict[str, dict[str, Any]]) -> str:
     return markdown(["network", "method", "variants", *LANES], rows)
 
 
+def ordered(known: dict[str, Any]) -> dict[str, Any]:
+    """Those that still are variants, in their order."""
+    return {key: known[key] for key in VARIANTS if key in known}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="VARIANT")
@@ -133,12 +138,12 @@ def main() -> None:
     for name in names:
         known[name] = measure(name)
         print(name, known[name], flush=True)
-        variants = {key: known[key] for key in VARIANTS if key in known}
+        variants = ordered(known)
         versions = {key: value for key, value in package_versions().items() if key != "edgeq"}
         command = "python tests/benchmarks/compress_instructions.py"
         content = {"command": command, "machine": machine(), "versions": versions, "variants": variants}
         RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    variants = {key: known[key] for key in VARIANTS if key in known}
+    variants = ordered(known)
     for page, methods in PAGES.items():
         put_between("instructions", table(variants, methods), DOCS / "compress" / page)
     put_between("slopes", summary(variants))

@@ -122,19 +122,22 @@ PAGES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 
 def _refused(table: dict[str, Any]) -> list[str]:
     """A line a reason, with the rows that it keeps from the network."""
-    rows: dict[str, list[str]] = {}
-    for row in table["rows"]:
-        if row.get("refused"):
-            rows.setdefault(row["refused"], []).append(f"`{row['name']}`")
-    return [f"- not for this network: {', '.join(names)}: {reason}" for reason, names in rows.items()]
+    rows = [(row["refused"], f"`{row['name']}`") for row in table["rows"] if row.get("refused")]
+    return [f"- not for this network: {names}: {reason}" for reason, names in _by_reason(rows)]
 
 
 def _failed(table: dict[str, Any]) -> list[str]:
     """A line a reason, with the runs that it stopped."""
-    stopped: dict[str, list[str]] = {}
-    for name, line in table["failures"].items():
-        stopped.setdefault(line.removeprefix("edgeq: error: "), []).append(name)
-    return [f"- failed: {', '.join(names)}: {reason}" for reason, names in stopped.items()]
+    stopped = [(line.removeprefix("edgeq: error: "), name) for name, line in table["failures"].items()]
+    return [f"- failed: {names}: {reason}" for reason, names in _by_reason(stopped)]
+
+
+def _by_reason(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each reason once, with the names that have it."""
+    found: dict[str, list[str]] = {}
+    for reason, name in pairs:
+        found.setdefault(reason, []).append(name)
+    return [(reason, ", ".join(names)) for reason, names in found.items()]
 
 
 def _yes(holds: bool) -> str:

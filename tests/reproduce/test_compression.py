@@ -16,6 +16,7 @@ from edgeq.reproduce.compression_rows import ENTRIES, PLAIN
 from edgeq.reproduce.compression_table import CompressionRow, CompressionTable, Instructions
 from edgeq.reproduce.start import Start
 from edgeq.rounding.table import METHODS as ROUNDING
+from edgeq.sweep import Sweep
 
 EPOCHS = 8
 
@@ -100,6 +101,16 @@ def test_a_method_that_is_not_for_the_network_is_told_from_one_that_failed(tmp_p
     assert reason.startswith("compress symmetric: no layer can be symmetric")
     assert f"not for it  symmetric: {reason}" in str(found)
     assert found.to_dict()["rows"][1]["refused"] == reason
+
+
+def test_what_a_method_refuses_of_one_seed_alone_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = "edgeq: error: compress symmetric: no layer can be symmetric"
+    stopped = {"symmetric-seed0": refusal, "symmetric-seed1": "killed"}
+    swept = Sweep({}, stopped)
+    monkeypatch.setattr("edgeq.reproduce.compression.run_sweep", lambda *given, **named: swept)
+    found = compare_compression(out=tmp_path, bench=False, seeds=(0, 1), only=["symmetric"])
+    assert not found.refusals
+    assert found.failures == stopped
 
 
 def test_an_unknown_row_is_refused(tmp_path: Path) -> None:
